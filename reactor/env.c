@@ -1,0 +1,20 @@
+/* The environment, in an object of its own: programs without one leave it out. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "reactor/loop.h"
+
+bool rota__env_debug(void) {
+    const char *value = getenv("ROTA_DEBUG");
+    return value && *value && strcmp(value, "0") != 0;
+}
+
+const char *rota__env_backend(void) {
+    const char *value = getenv("ROTA_BACKEND");
+    return value && *value ? value : NULL;
+}
+
+bool rota__env_virtual_clock(void) {
+    const char *value = getenv("ROTA_CLOCK");
+    return value && strcmp(value, "virtual") == 0;
+}

@@ -1,0 +1,540 @@
+/* The loop: creating it, turning it, stopping, closing, freeing; soon-callbacks and timers on it.
+ *
+ * One turn, in five numbered steps; docs/ARCHITECTURE.md uses the same words:
+ *
+ *   1  run ready work     everything that is queued, until nothing is ready or the budget is spent
+ *   2  poll               ask the kernel; wait only if there is nothing else to do
+ *   3  dispatch readiness the poller hands over each event it got; watchers that asked for it are called again
+ *   4  due timers         in the order of their deadlines
+ *   5  deferred frees     memory whose last user was still standing on it
+ *
+ * Data is seen before deadlines: a loop that was stalled first finds what has arrived, and only then decides
+ * what is too late. It knows nothing of tasks: what runs is an entry of the ready queue with a function.
+ */
+#include "reactor/loop.h"
+
+#include <string.h>
+
+enum { BUDGET_CHUNK = 32, BUDGET_CHUNKS = 8 };   /* 256 steps, the clock read every 32 */
+#define BUDGET_TIME (1 * ROTA_MS)
+enum { POLL_ROUNDS = 16 };                       /* full event arrays taken in one turn */
+
+/* ---- step 1 ---- */
+
+/* In debug mode a chunk is one step: whoever counts the budget down comes by after each, and its time is taken. */
+static void next_chunk(rota_loop *loop) { loop->budget = loop->debug ? 1 : BUDGET_CHUNK; }
+
+bool rota__loop_budget_spent(rota_loop *loop) {
+    unsigned most = loop->debug ? BUDGET_CHUNK * BUDGET_CHUNKS : BUDGET_CHUNKS;
+    next_chunk(loop);
+    if (++loop->budget_rounds < most && (loop->is_virtual || rota__loop_clock(loop) < loop->budget_until))
+        return false;
+    loop->budget = 0;
+    return true;
+}
+
+static void run_ready(rota_loop *loop) {
+    rota_ready *entry;
+    next_chunk(loop);
+    loop->budget_rounds = 0;
+    loop->budget_until = rota__time_add(loop->now, BUDGET_TIME);
+    rota__step_begin(loop);
+    while (loop->budget > 0 && (entry = rota__ready_peek(&loop->ready))) {
+        rota__ready_drop(&loop->ready, entry);
+        entry->run_(entry);
+        if (loop->budget > 0 && --loop->budget == 0)
+            (void)rota__loop_budget_spent(loop);
+    }
+}
+
+/* ---- steps 2 and 3 ---- */
+
+int64_t rota__loop_clock(rota_loop *loop) {
+    if (!loop->is_virtual)
+        loop->now = rota__sys->now();
+    return loop->now;
+}
+
+bool rota__loop_alive(const rota_loop *loop) {
+    return !rota__ready_empty(&loop->ready) || loop->again || rota__timers_count(&loop->timers) || loop->watchers ||
+           loop->n_signals || loop->jobs || atomic_load(&loop->inbox->remotes) || atomic_load(&loop->inbox->head);
+}
+
+/* Work that is there already: the kernel is asked, but not waited for. */
+static bool must_not_wait(const rota_loop *loop) {
+    return loop->stop || loop->again || !rota__ready_empty(&loop->ready) || loop->garbage;
+}
+
+/* Asks the kernel, at least once. A full array may mean that there is more: taken now, in a bounded number of
+ * rounds, so that with thousands of busy descriptors none waits for many turns. */
+static int poll_rounds(rota_loop *loop, int64_t timeout_ns) {
+    int total = 0;
+    for (int round = 0; round < POLL_ROUNDS; round++) {
+        int n = loop->poller->wait(loop, round == 0 ? timeout_ns : 0);
+        if (n < 0)
+            return n;
+        total += n;
+        if (n < loop->poll.capacity)
+            break;
+    }
+    return total;
+}
+
+/* Could anything come from outside? */
+static bool is_connected(const rota_loop *loop) {
+    return loop->watchers || loop->n_signals || loop->jobs || atomic_load(&loop->inbox->remotes);
+}
+
+/* A virtual clock stands still until there is nothing else to do at all: no ready work, no job of a thread
+ * under way, no descriptor ready. Then it jumps to the next deadline. */
+static int poll_virtual(rota_loop *loop, int64_t wait_ns) {
+    bool idle = !must_not_wait(loop);
+    int64_t next = idle ? rota__timers_next(&loop->timers) : ROTA_FOREVER;
+    bool may_jump = next != ROTA_FOREVER && !loop->jobs;
+    bool may_wait = idle && !may_jump && rota__loop_alive(loop);
+    int n = may_wait || is_connected(loop) ? poll_rounds(loop, may_wait ? wait_ns : 0) : 0;
+    if (n != 0 || !may_jump || rota__inbox_take(loop) || atomic_load(&loop->inbox->signals_pending))
+        return n;
+    int64_t until = rota__time_add(loop->now, wait_ns);
+    int64_t to = next < until ? next : until;
+    loop->now = to > loop->now ? to : loop->now; /* a timer may have been armed for the past */
+    return 0;
+}
+
+static int poll_real(rota_loop *loop, int64_t wait_ns) {
+    int64_t timeout = wait_ns;
+    if (must_not_wait(loop) || !rota__loop_alive(loop))
+        timeout = 0;
+    if (timeout > 0) {
+        /* A bound is enough: too early a look at the clock costs a turn, the exact answer a scan of timers. */
+        int64_t next = rota__timers_wake(&loop->timers);
+        if (next != ROTA_FOREVER) {
+            int64_t left = rota__time_add(next, -rota__loop_clock(loop));
+            timeout = left < 0 ? 0 : left < timeout ? left : timeout;
+        }
+    }
+    return poll_rounds(loop, timeout);
+}
+
+/* From here until awake, other threads make the system call that wakes the wait. What they did before is seen
+ * here, or by the checks in between: see inbox.c. */
+static int poll_step(rota_loop *loop, int64_t wait_ns) {
+    if (wait_ns > 0 && !rota__inbox_sleep(loop->inbox))
+        wait_ns = 0;
+    int rc = loop->is_virtual ? poll_virtual(loop, wait_ns) : poll_real(loop, wait_ns);
+    rota__inbox_awake(loop->inbox);
+    (void)rota__inbox_take(loop);
+    rota__loop_clock(loop);
+    return rc < 0 ? rc : 0;
+}
+
+static void dispatch_rest(rota_loop *loop) {
+    if (atomic_load_explicit(&loop->inbox->signals_pending, memory_order_relaxed))
+        rota__signals_deliver(loop);
+    if (loop->again)
+        rota__fd_run_again(loop);
+    rota__fd_check_stale(loop);
+}
+
+/* ---- step 4 ---- */
+
+static void run_due_timers(rota_loop *loop) {
+    uint64_t limit = rota__timers_order(&loop->timers);
+    rota_timer *timer;
+    rota__step_begin(loop);
+    while ((timer = rota__timers_pop(&loop->timers, loop->now, limit))) {
+        void (*fn)(rota_timer *, void *) = timer->fn;
+        fn(timer, timer->arg);
+        if (loop->debug)
+            rota__step_end(loop, (uintptr_t)fn);
+    }
+}
+
+/* ---- step 5 ---- */
+
+static void free_garbage(rota_loop *loop) {
+    struct rota__garbage *garbage;
+    while ((garbage = loop->garbage)) {
+        loop->garbage = garbage->next;
+        garbage->free(loop, garbage);
+    }
+}
+
+/* ---- turning ---- */
+
+static int turn(rota_loop *loop, int64_t wait_ns) {
+    run_ready(loop);                    /* 1 run ready work */
+    int rc = poll_step(loop, wait_ns);  /* 2 poll; 3 dispatch readiness: the poller calls rota__fd_event, */
+    dispatch_rest(loop);                /* 3 and those who asked to be called again */
+    run_due_timers(loop);               /* 4 due timers */
+    free_garbage(loop);                 /* 5 deferred frees */
+    return rc;
+}
+
+struct turn_state {
+    rota_loop *outer;
+};
+
+static int begin_turns(rota_loop *loop, struct turn_state *state) {
+    int rc = rota__loop_check(loop);
+    if (rc < 0)
+        return rc;
+    if (loop->in_turn || (rota__current && rota__current->in_turn))
+        return -EBUSY;
+    state->outer = rota__current;
+    rota__current = loop;
+    loop->in_turn = true;
+    loop->foreign_idle = false;
+    rota__inbox_awake(loop->inbox);
+    (void)rota__inbox_take(loop);
+    rota__loop_clock(loop);
+    return 0;
+}
+
+/* Between turns of a loop that a foreign one polls: posts must write the waker, the next deadline must be on the
+ * descriptor, and from now on whoever adds work says so (foreign_idle). */
+static void arm_foreign(rota_loop *loop) {
+    loop->foreign_idle = true;
+    int64_t next = rota__timers_wake(&loop->timers);
+    if (must_not_wait(loop) || !rota__inbox_sleep(loop->inbox))
+        next = INT64_MIN;
+    loop->poller->deadline(loop, next);
+}
+
+static void end_turns(rota_loop *loop, const struct turn_state *state) {
+    loop->in_turn = false;
+    rota__current = state->outer;
+    if (loop->is_foreign)
+        arm_foreign(loop);
+}
+
+void rota__loop_nudge(rota_loop *loop, int64_t when) {
+    if (when != INT64_MIN && when != rota__timers_wake(&loop->timers))
+        return;
+    loop->poller->deadline(loop, when);
+}
+
+int rota_loop_turn(rota_loop *loop, int64_t wait_ns) {
+    struct turn_state state;
+    int rc = begin_turns(loop, &state);
+    if (rc < 0)
+        return rc;
+    rc = turn(loop, wait_ns < 0 ? 0 : wait_ns);
+    loop->stop = false;
+    end_turns(loop, &state);
+    return rc < 0 ? rc : rota__loop_alive(loop);
+}
+
+int rota_loop_run(rota_loop *loop) {
+    struct turn_state state;
+    int rc = begin_turns(loop, &state);
+    if (rc < 0)
+        return rc;
+    bool stopped = false;
+    while (rc == 0 && !stopped && rota__loop_alive(loop)) {
+        rc = turn(loop, ROTA_FOREVER);
+        stopped = loop->stop;
+    }
+    loop->stop = false;
+    if (rc == 0 && !stopped && loop->upper)
+        rc = loop->upper->stuck(loop);
+    end_turns(loop, &state);
+    return rc;
+}
+
+int rota_loop_stop(rota_loop *loop) {
+    int rc = rota__loop_check(loop);
+    if (rc < 0)
+        return rc;
+    loop->stop = true;
+    if (loop->foreign_idle)
+        rota__loop_nudge(loop, INT64_MIN);
+    return 0;
+}
+
+int rota_loop_fd(rota_loop *loop) {
+    int rc = rota__loop_check(loop);
+    if (rc < 0)
+        return rc;
+    if (loop->is_virtual)
+        return -ENOTSUP; /* the foreign loop waits in real time, and could not tell when ours should jump */
+    int fd = loop->poller->fd(loop);
+    if (fd < 0)
+        return fd;
+    loop->is_foreign = true;
+    if (!loop->in_turn)
+        arm_foreign(loop);
+    return fd;
+}
+
+/* ---- life ---- */
+
+static const struct rota__poller *find_poller(const char *name) {
+    for (const struct rota__poller *const *p = rota__pollers; *p; p++)
+        if (!name || strcmp((*p)->name, name) == 0)
+            return *p;
+    return NULL;
+}
+
+static int open_parts(rota_loop *loop) {
+    int rc = rota__ready_open(&loop->ready, &loop->allocator);
+    if (rc < 0)
+        return rc;
+    loop->inbox = rota__inbox_new(&loop->allocator);
+    rc = loop->inbox ? loop->poller->open(loop) : -ENOMEM;
+    if (rc == 0)
+        return 0;
+    if (loop->inbox)
+        rota__inbox_unref(loop->inbox);
+    rota__ready_close(&loop->ready, &loop->allocator);
+    return rc;
+}
+
+int rota_loop_new(rota_loop **out, const rota_loop_options *opt) {
+    static const rota_loop_options defaults;
+    if (!out)
+        return -EINVAL;
+    *out = NULL;
+    opt = opt ? opt : &defaults;
+    const rota_allocator *a = opt->allocator ? opt->allocator : &rota__malloc;
+    const struct rota__poller *poller = find_poller(opt->backend ? opt->backend : rota__env_backend());
+    if (!poller || !a->alloc)
+        return -EINVAL;
+    rota_loop *loop = rota__alloc(a, sizeof *loop);
+    if (!loop)
+        return -ENOMEM;
+    memset(loop, 0, sizeof *loop);
+    loop->options = *opt;
+    loop->allocator = *a;
+    loop->poller = poller;
+    loop->report = opt->report ? opt->report : rota__report_stderr;
+    loop->report_ctx = opt->report_ctx;
+    loop->debug = opt->debug || rota__env_debug();
+    loop->is_virtual = opt->virtual_clock || rota__env_virtual_clock();
+    loop->again_last = &loop->again;
+    loop->poll.fd = loop->poll.timer_fd = -1;
+    loop->owner = rota__thread_id();
+    loop->forks = rota__forks;
+    rota__watch_forks();
+    int rc = open_parts(loop);
+    if (rc < 0) {
+        rota__free(a, loop, sizeof *loop);
+        return rc;
+    }
+    loop->now = rota__sys->now();
+    rota__timers_init(&loop->timers, &loop->allocator, loop->now);
+    if (!rota__current)
+        rota__current = loop;
+    *out = loop;
+    return 0;
+}
+
+void rota__owned_add(rota_loop *loop, struct rota__owned *owned) {
+    owned->next = loop->owned;
+    owned->prev = &loop->owned;
+    if (owned->next)
+        owned->next->prev = &owned->next;
+    loop->owned = owned;
+}
+
+void rota__owned_remove(struct rota__owned *owned) {
+    *owned->prev = owned->next;
+    if (owned->next)
+        owned->next->prev = owned->prev;
+}
+
+static void drop_owned(rota_loop *loop) {
+    struct rota__owned *owned;
+    while ((owned = loop->owned)) {
+        rota__owned_remove(owned);
+        owned->drop(owned);
+    }
+}
+
+/* In a child after fork everything but memory and our descriptors belongs to the parent's loop too. */
+static void close_parts(rota_loop *loop, bool forked) {
+    rota__signals_stop_all(loop);
+    rota__fd_stop_all(loop);
+    rota__timers_clear(&loop->timers);
+    rota__inbox_close(loop->inbox);
+    loop->poller->close(loop, forked);
+    rota__ready_close(&loop->ready, &loop->allocator);
+    while (loop->starved)
+        rota__starved_remove(loop->starved);
+    loop->state = ROTA__LOOP_CLOSED;
+    if (loop->upper)
+        loop->upper->free(loop);
+    drop_owned(loop);
+    free_garbage(loop);
+    rota__timers_free(&loop->timers);
+    rota__fd_table_free(&loop->fds, &loop->allocator);
+    rota__inbox_unref(loop->inbox);
+    loop->inbox = NULL;
+}
+
+int rota_loop_close(rota_loop *loop) {
+    int rc = rota__loop_check(loop);
+    bool forked = loop && rc == -EINVAL;
+    if (rc == -ESHUTDOWN || (forked && loop->state == ROTA__LOOP_CLOSED))
+        return 0;
+    if (rc < 0 && !forked)
+        return rc;
+    if ((loop->in_turn || loop->closing || loop->state == ROTA__LOOP_CLOSING) && !forked)
+        return -EBUSY;
+    rota_loop *outer = rota__current;
+    rota__current = loop;
+    loop->state = ROTA__LOOP_CLOSING;
+    loop->is_foreign = loop->foreign_idle = false;
+    if (loop->upper && !forked)
+        loop->upper->drain(loop);
+    close_parts(loop, forked);
+    rota__current = outer == loop ? NULL : outer;
+    return 0;
+}
+
+int rota_loop_free(rota_loop *loop) {
+    if (!loop)
+        return 0;
+    int rc = rota_loop_close(loop);
+    if (rc < 0)
+        return rc;
+    if (rota__current == loop)
+        rota__current = NULL;
+    rota_allocator a = loop->allocator;
+    rota__free(&a, loop, sizeof *loop);
+    return 0;
+}
+
+/* ---- who and when ---- */
+
+rota_loop *rota_loop_current(void) { return rota__current; }
+
+int rota_loop_set_current(rota_loop *loop) {
+    int rc = loop ? rota__loop_check(loop) : 0;
+    if (rc < 0)
+        return rc;
+    if (rota__current && rota__current->in_turn)
+        return -EBUSY;
+    rota__current = loop;
+    return 0;
+}
+
+int rota_loop_set_debug(rota_loop *loop, bool on) {
+    int rc = rota__loop_check(loop);
+    if (rc < 0)
+        return rc;
+    loop->debug = on;
+    loop->step_began = 0;
+    if (loop->budget > 1)
+        loop->budget = 1; /* the next to leave comes by, and the count goes on as debug mode wants it */
+    return 0;
+}
+
+int64_t rota_now(void) { return rota__current ? rota__loop_clock(rota__current) : rota__sys->now(); }
+
+int64_t rota_loop_now(const rota_loop *loop) { return loop ? loop->now : -EINVAL; }
+
+const char *rota_loop_backend(const rota_loop *loop) { return loop ? loop->poller->name : NULL; }
+
+/* ---- starved: what waits for a descriptor to be closed ---- */
+
+void rota__starved_add(rota_loop *loop, struct rota__starved *starved) {
+    starved->next = loop->starved;
+    starved->prev = &loop->starved;
+    if (starved->next)
+        starved->next->prev = &starved->next;
+    loop->starved = starved;
+}
+
+void rota__starved_remove(struct rota__starved *starved) {
+    *starved->prev = starved->next;
+    if (starved->next)
+        starved->next->prev = starved->prev;
+}
+
+void rota__loop_fd_freed(rota_loop *loop) {
+    struct rota__starved *starved;
+    while ((starved = loop->starved)) {
+        rota__starved_remove(starved);
+        starved->retry(starved);
+    }
+}
+
+/* ---- soon-callbacks ---- */
+
+static void run_soon(rota_ready *ready) {
+    rota_soon *soon = (rota_soon *)ready; /* its first member */
+    void (*fn)(rota_soon *, void *) = soon->fn;
+    fn(soon, soon->arg);
+    if (rota__current->debug)
+        rota__step_end(rota__current, (uintptr_t)fn);
+}
+
+void rota_soon_init(rota_soon *soon, void (*fn)(rota_soon *soon, void *arg), void *arg) {
+    soon->ready_.next_ = NULL;
+    soon->ready_.run_ = run_soon;
+    soon->ready_.hint_ = soon;
+    soon->fn = fn;
+    soon->arg = arg;
+}
+
+int rota_soon_start(rota_loop *loop, rota_soon *soon) {
+    int rc = rota__loop_check(loop);
+    if (rc < 0)
+        return rc;
+    if (!soon || !soon->fn)
+        return -EINVAL;
+    if (rota__ready_queued(&soon->ready_))
+        return -EALREADY;
+    rota__loop_push(loop, &soon->ready_);
+    return 0;
+}
+
+int rota_soon_stop(rota_loop *loop, rota_soon *soon) {
+    int rc = rota__loop_check(loop);
+    if (rc < 0)
+        return rc;
+    if (!soon)
+        return -EINVAL;
+    if (rota__ready_queued(&soon->ready_)) {
+        (void)rota__inbox_take(loop); /* it may have been posted, and not have arrived yet */
+        rota__ready_remove(&loop->ready, &soon->ready_);
+    }
+    return 0;
+}
+
+/* ---- timers ---- */
+
+void rota_timer_init(rota_timer *timer, void (*fn)(rota_timer *timer, void *arg), void *arg) {
+    memset(timer, 0, sizeof *timer);
+    timer->fn = fn;
+    timer->arg = arg;
+}
+
+int rota_timer_start_at(rota_loop *loop, rota_timer *timer, int64_t when) {
+    int rc = rota__loop_check(loop);
+    if (rc < 0)
+        return rc;
+    if (!timer || !timer->fn)
+        return -EINVAL;
+    rota__loop_arm(loop, timer, when);
+    return 0;
+}
+
+/* The clock is read: counting from the turn's time would fire early after a callback that worked long. */
+int rota_timer_start(rota_loop *loop, rota_timer *timer, int64_t ns) {
+    int rc = rota__loop_check(loop);
+    if (rc < 0)
+        return rc;
+    return rota_timer_start_at(loop, timer, rota__time_add(rota__loop_clock(loop), ns > 0 ? ns : 0));
+}
+
+int rota_timer_stop(rota_loop *loop, rota_timer *timer) {
+    int rc = rota__loop_check(loop);
+    if (rc < 0)
+        return rc;
+    if (!timer)
+        return -EINVAL;
+    rota__loop_disarm(loop, timer);
+    return 0;
+}

@@ -1,0 +1,181 @@
+/* The loop object. Private to reactor/, and to the few files of coro/ that park, wake and spawn. */
+#ifndef ROTA_REACTOR_LOOP_H
+#define ROTA_REACTOR_LOOP_H
+
+#include "reactor/fd_table.h"
+#include "reactor/inbox.h"
+#include "reactor/memory.h"
+#include "reactor/poller.h"
+#include "reactor/ready.h"
+#include "reactor/signals.h"
+#include "reactor/sys.h"
+#include "reactor/timers.h"
+
+/* Memory whose last user is still on it (a finished task's stack): freed in step 5. */
+struct rota__garbage {
+    struct rota__garbage *next;
+    void (*free)(rota_loop *loop, struct rota__garbage *garbage);
+};
+
+/* The second watcher of a descriptor that is being closed, while the first one is told; NULL once it was stopped. */
+struct rota__closing {
+    rota_watcher *watcher;
+    struct rota__closing *outer;
+};
+
+/* What the loop must tell when it closes: memory to be given back, a thread that waits. Called last, with the loop as
+ * the current one; not in the list any more. */
+struct rota__owned {
+    struct rota__owned *next, **prev;
+    void (*drop)(struct rota__owned *owned);
+};
+
+/* What a layer above hangs into the loop. */
+struct rota__upper {
+    int (*stuck)(rota_loop *loop);   /* nothing can happen any more: -EDEADLK (reported) if somebody waits for it */
+    void (*slow)(rota_loop *loop, int64_t ns); /* what runs now held the loop up for so long */
+    void (*drain)(rota_loop *loop);  /* the loop is about to close: end what runs on it */
+    void (*free)(rota_loop *loop);   /* the loop has closed: give back memory */
+};
+
+enum rota__loop_state { ROTA__LOOP_OPEN, ROTA__LOOP_CLOSING, ROTA__LOOP_CLOSED };
+
+struct rota_loop {
+    /* touched at every step from task to task */
+    struct rota__ready_queue ready;
+    int64_t now;                  /* of this turn */
+    void *running;                /* the upper layer's: who runs now, NULL on the loop's own stack */
+    void *context;                /* the upper layer's: where the loop's own stack stands */
+    int budget;                   /* steps left before the budget is looked at */
+    bool foreign_idle;            /* a foreign loop may be asleep: say so when something gets ready */
+    bool is_foreign;              /* rota_loop_fd was asked for */
+    bool in_turn;
+    bool stop;
+    bool debug;
+    bool is_virtual;
+    uint8_t state;                /* enum rota__loop_state */
+
+    uint64_t owner;               /* rota__thread_id() of the thread it belongs to */
+    unsigned forks;               /* rota__forks when it was made */
+    unsigned budget_rounds;       /* of 32 steps, in this step 1 */
+    int64_t budget_until;
+    int64_t step_began;           /* in debug mode, on the real clock: when what runs now was started */
+
+    struct rota__timers timers;
+    struct rota__fd_table fds;
+    unsigned stale_events;        /* in a row */
+    struct rota__starved *starved; /* what waits until rota_fd_close gives back a descriptor */
+    rota_watcher *again, **again_last;
+    struct rota__closing *closing; /* innermost first */
+
+    const struct rota__poller *poller;
+    struct rota__poll poll;
+    struct rota__inbox *inbox;
+    rota_signal *signals;         /* started watchers of this loop */
+    struct rota__signal_port signal_port;
+
+    size_t watchers;              /* what keeps the loop alive: started watchers, */
+    size_t n_signals;             /* signal watchers, */
+    size_t jobs;                  /* and jobs of threads (plus timers, ready work and open remotes) */
+
+    struct rota__garbage *garbage;
+    struct rota__owned *owned;
+
+    const struct rota__upper *upper;
+    void *upper_data;
+
+    rota_allocator allocator;
+    void (*report)(void *ctx, const rota_report *report);
+    void *report_ctx;
+    rota_loop_options options;
+};
+
+extern _Thread_local rota_loop *rota__current __attribute__((tls_model("initial-exec")));
+
+/* Identifies this thread, and this side of a fork; never 0. */
+uint64_t rota__thread_id(void);
+
+/* How often this process is the child of a fork (of a process that had a loop). */
+extern unsigned rota__forks;
+void rota__watch_forks(void);
+
+/* May this thread use the loop now? 0, or -EINVAL (NULL; a child after fork), -EPERM, -ESHUTDOWN. */
+int rota__loop_check(const rota_loop *loop);
+
+/* The loop's clock, read now; also stored as the turn's time. */
+int64_t rota__loop_clock(rota_loop *loop);
+
+/* a + b, saturating at both ends. */
+static inline int64_t rota__time_add(int64_t a, int64_t b) {
+    int64_t sum;
+    if (__builtin_add_overflow(a, b, &sum))
+        return b > 0 ? ROTA_FOREVER : INT64_MIN;
+    return sum;
+}
+
+/* Tells a foreign loop that sleeps on rota_loop_fd that there is something to do by `when`. */
+void rota__loop_nudge(rota_loop *loop, int64_t when);
+
+/* Puts entry behind everything that is ready. */
+static inline void rota__loop_push(rota_loop *loop, rota_ready *entry) {
+    rota__ready_push(&loop->ready, entry);
+    if (__builtin_expect(loop->foreign_idle, 0))
+        rota__loop_nudge(loop, INT64_MIN);
+}
+
+/* Is the budget of step 1 spent? Called when loop->budget, counted down at each step, reaches 0. */
+bool rota__loop_budget_spent(rota_loop *loop);
+
+/* Debug mode: something is about to run; it has run, and is named if that took too long. `fn` is a callback's
+ * function, 0 when it was the upper layer's. */
+void rota__step_end(rota_loop *loop, uintptr_t fn);
+static inline void rota__step_begin(rota_loop *loop) {
+    if (__builtin_expect(loop->debug, 0))
+        loop->step_began = rota__sys->now();
+}
+
+static inline void rota__loop_arm(rota_loop *loop, rota_timer *timer, int64_t when) {
+    rota__timers_arm(&loop->timers, timer, when);
+    if (__builtin_expect(loop->foreign_idle, 0))
+        rota__loop_nudge(loop, when);
+}
+
+static inline void rota__loop_disarm(rota_loop *loop, rota_timer *timer) {
+    rota__timers_disarm(&loop->timers, timer);
+}
+
+void rota__owned_add(rota_loop *loop, struct rota__owned *owned);
+void rota__owned_remove(struct rota__owned *owned);
+
+/* Somebody who met a full descriptor table; lies on the waiting stack. retry is called, once and unlinked, when
+ * the loop has closed a descriptor. */
+struct rota__starved {
+    struct rota__starved *next, **prev;
+    void (*retry)(struct rota__starved *starved);
+};
+void rota__starved_add(rota_loop *loop, struct rota__starved *starved);
+void rota__starved_remove(struct rota__starved *starved);
+void rota__loop_fd_freed(rota_loop *loop);
+
+/* Is there anything that could make something happen? */
+bool rota__loop_alive(const rota_loop *loop);
+
+/* Calls the loop's hook. text is for a person; at may be NULL. */
+void rota__report(rota_loop *loop, int kind, int error, const char *task, const rota_at *at, const char *text);
+
+/* Is ROTA_DEBUG set? What does ROTA_BACKEND say, NULL if nothing? Does ROTA_CLOCK say "virtual"? The only place that
+ * reads the environment; in an object of its own. */
+bool rota__env_debug(void);
+const char *rota__env_backend(void);
+bool rota__env_virtual_clock(void);
+
+/* Stops all watchers without a call, for the closing of the loop. */
+void rota__fd_stop_all(rota_loop *loop);
+
+/* Calls watchers that asked to be called again. */
+void rota__fd_run_again(rota_loop *loop);
+
+/* The default hook: one line on standard error; in an object of its own. */
+void rota__report_stderr(void *ctx, const rota_report *report);
+
+#endif

@@ -1,0 +1,119 @@
+/* The ready queue: one FIFO for everything that is ready to run.
+ *
+ * A ring of pointers, with an intrusive list behind it for what does not fit. The ring is what makes it fast:
+ * the entries that come next are known without touching them, so their memory can be fetched ahead (a linked
+ * list cannot do that). The list is what makes pushing safe: it needs no memory and cannot fail. Whoever adds
+ * entities (the spawn of a task) reserves room in the ring, so the list is rarely used; while it is in use,
+ * everything pushed goes behind it, so order is kept.
+ *
+ * An entry is in the queue at most once. next_ says where: NULL not queued, odd: the ring position << 1 | 1,
+ * even: the next one in the list (or ROTA__READY_LAST).
+ */
+#ifndef ROTA_REACTOR_READY_H
+#define ROTA_REACTOR_READY_H
+
+#include "reactor/memory.h"
+
+#define ROTA__READY_LAST ((rota_ready *)(uintptr_t)2)
+
+/* Distances, in entries, at which an entry and then what it hints at are prefetched; below a queue of this
+ * length everything is in the cache anyway and prefetching costs more than it gives. */
+enum { ROTA__PREFETCH_ENTRY = 16, ROTA__PREFETCH_HINT = 8 };
+
+struct rota__ready_queue {
+    rota_ready **ring;     /* mask + 1 places */
+    uint32_t head, tail;   /* positions; they wrap */
+    uint32_t mask;
+    rota_ready *list_first, *list_last;  /* behind the ring */
+    rota_ready hole;       /* stands in the ring for an entry that was removed */
+};
+
+/* An entry that must be told when the loop closes before its turn has come: it owns its memory, or a thread waits
+ * for it. `drop` is called then, instead of `run`, with the closing loop as the current one. */
+struct rota__post {
+    rota_ready ready;
+    void (*run)(struct rota__post *post);
+    void (*drop)(struct rota__post *post);
+};
+
+void rota__post_run(rota_ready *ready);
+static inline void rota__post_init(struct rota__post *post, void (*run)(struct rota__post *post),
+                                   void (*drop)(struct rota__post *post)) {
+    post->ready.next_ = NULL;
+    post->ready.run_ = rota__post_run;
+    post->ready.hint_ = post;
+    post->run = run;
+    post->drop = drop;
+}
+
+/* The loop closes over an entry that is queued: from here on it is not. Its memory may be gone afterwards. */
+void rota__ready_dropped(rota_ready *entry);
+
+/* Out of line: the ring is full or the list is in use; the ring is empty. */
+void rota__ready_push_list(struct rota__ready_queue *q, rota_ready *entry);
+rota_ready *rota__ready_refill(struct rota__ready_queue *q);
+
+int rota__ready_open(struct rota__ready_queue *q, const rota_allocator *a);
+void rota__ready_close(struct rota__ready_queue *q, const rota_allocator *a);
+
+/* Makes room for n entries at once; without memory the list serves instead. */
+void rota__ready_reserve(struct rota__ready_queue *q, const rota_allocator *a, size_t n);
+
+/* Takes an entry out, from wherever it is. */
+void rota__ready_remove(struct rota__ready_queue *q, rota_ready *entry);
+
+/* Where the entry is. Atomic, at no cost, for rota_remote_post, which asks from another thread whether the entry is
+ * still queued. */
+static inline void rota__ready_mark(rota_ready *entry, rota_ready *where) {
+    __atomic_store_n(&entry->next_, where, __ATOMIC_RELAXED);
+}
+
+static inline rota_ready *rota__ready_where(const rota_ready *entry) {
+    return __atomic_load_n(&entry->next_, __ATOMIC_RELAXED);
+}
+
+static inline bool rota__ready_queued(const rota_ready *entry) { return rota__ready_where(entry) != NULL; }
+
+static inline bool rota__ready_empty(const struct rota__ready_queue *q) {
+    return q->head == q->tail && !q->list_first;
+}
+
+static inline uint32_t rota__ready_in_ring(const struct rota__ready_queue *q) { return q->tail - q->head; }
+
+static inline void rota__ready_push(struct rota__ready_queue *q, rota_ready *entry) {
+    if (__builtin_expect(q->tail - q->head > q->mask || q->list_first, 0)) {
+        rota__ready_push_list(q, entry);
+        return;
+    }
+    rota__ready_mark(entry, (rota_ready *)((uintptr_t)q->tail << 1 | 1));
+    q->ring[q->tail++ & q->mask] = entry;
+}
+
+/* In front of everything: for an entry that only stepped aside. False, and nothing done, when the ring is full. */
+static inline bool rota__ready_push_front(struct rota__ready_queue *q, rota_ready *entry) {
+    if (q->tail - q->head > q->mask)
+        return false;
+    q->ring[--q->head & q->mask] = entry;
+    rota__ready_mark(entry, (rota_ready *)((uintptr_t)q->head << 1 | 1));
+    return true;
+}
+
+/* The next entry, which stays queued; NULL when there is none. */
+static inline rota_ready *rota__ready_peek(struct rota__ready_queue *q) {
+    if (__builtin_expect(q->head == q->tail, 0))
+        return rota__ready_refill(q);
+    return q->ring[q->head & q->mask];
+}
+
+/* Drops the entry that peek returned. */
+static inline void rota__ready_drop(struct rota__ready_queue *q, rota_ready *entry) {
+    /* From here another thread may post it again: what was done with it before comes first. */
+    __atomic_store_n(&entry->next_, NULL, __ATOMIC_RELEASE);
+    q->head++;
+    if (q->tail - q->head > ROTA__PREFETCH_ENTRY) {
+        __builtin_prefetch(q->ring[(q->head + ROTA__PREFETCH_ENTRY) & q->mask]);
+        __builtin_prefetch(q->ring[(q->head + ROTA__PREFETCH_HINT) & q->mask]->hint_);
+    }
+}
+
+#endif

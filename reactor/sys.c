@@ -1,0 +1,398 @@
+/* The table of system calls behind rota__sys, on Linux, FreeBSD, NetBSD, OpenBSD and macOS.
+ *
+ * It offers rota__sys_real and nothing else. Invariant: what a call returns is its result or a negative errno
+ * value, and every descriptor made here is close-on-exec. It must not know of loops, nor retry, log or remember
+ * anything: a table that tests put in its place has to replace all of it.
+ *
+ * The systems differ in four blocks, each with the same static names: macOS lacks the calls that set flags
+ * while they make a descriptor; Linux alone has RWF_NOWAIT and the epoll family; the others have kqueue (and so
+ * has Linux, in a build for tests); OpenBSD and macOS lack sigtimedwait.
+ */
+#define _GNU_SOURCE 1 /* accept4, pipe2, dup3: also for a program that compiles this file without meson */
+
+#include "reactor/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#if defined(__linux__)
+# include <sys/epoll.h>
+# include <sys/eventfd.h>
+# include <sys/syscall.h>
+# include <sys/timerfd.h>
+#endif
+#if !defined(__linux__) || defined(ROTA__POLLER_KQUEUE)
+# include <sys/event.h>
+# define HAS_KQUEUE 1
+#endif
+
+static inline ssize_t checked(ssize_t r) { return r < 0 ? -errno : r; }
+
+/* ---- descriptors that are born with their flags, and writing without SIGPIPE ---- */
+
+#if defined(__APPLE__)
+
+/* Between the two calls a fork and exec in another thread can inherit the descriptor. There is no remedy on
+ * this system short of a lock around every fork of the process. */
+static int flagged(int fd) {
+    if (fd < 0)
+        return -errno;
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 && fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) == 0)
+        return fd;
+    int error = -errno;
+    (void)close(fd);
+    return error;
+}
+
+static int sys_socket(int domain, int type, int protocol) { return flagged(socket(domain, type, protocol)); }
+
+static int sys_accept(int fd, struct sockaddr *addr, socklen_t *len) { return flagged(accept(fd, addr, len)); }
+
+static int sys_pipe(int fds[2]) {
+    if (pipe(fds) < 0)
+        return -errno;
+    int error = flagged(fds[0]);
+    if (error < 0) {
+        (void)close(fds[1]);
+        return error;
+    }
+    error = flagged(fds[1]);
+    if (error < 0) {
+        (void)close(fds[0]);
+        return error;
+    }
+    return 0;
+}
+
+static int sys_dup2(int fd, int onto) {
+    int error = (int)checked(dup2(fd, onto));
+    return error < 0 ? error : (int)checked(fcntl(onto, F_SETFD, FD_CLOEXEC));
+}
+
+/* MSG_NOSIGNAL is unknown to older kernels of this system, which would ignore it in silence; and the SIGPIPE of
+ * a pipe goes to the process, so that blocking it in this thread would not stop it. This flag of the open file,
+ * which sockets and pipes both have, stops it at its source; it costs one cheap call. */
+static void quiet(int fd) { (void)fcntl(fd, F_SETNOSIGPIPE, 1); }
+
+enum { NO_SIGPIPE = 0 };
+
+#else
+
+static int sys_socket(int domain, int type, int protocol) {
+    return (int)checked(socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol));
+}
+
+static int sys_accept(int fd, struct sockaddr *addr, socklen_t *len) {
+    return (int)checked(accept4(fd, addr, len, SOCK_NONBLOCK | SOCK_CLOEXEC));
+}
+
+static int sys_pipe(int fds[2]) { return (int)checked(pipe2(fds, O_NONBLOCK | O_CLOEXEC)); }
+
+static int sys_dup2(int fd, int onto) { return (int)checked(dup3(fd, onto, O_CLOEXEC)); }
+
+/* For pipes the caller blocks SIGPIPE and takes it (sigmask, sigtake): here it goes to the writing thread. */
+static void quiet(int fd) { (void)fd; }
+
+enum { NO_SIGPIPE = MSG_NOSIGNAL };
+
+#endif
+
+/* ---- what only Linux has ---- */
+
+#if defined(__linux__)
+
+/* The kernel's own layout of the timeout, the same on 32-bit systems with either size of time_t. */
+struct timeout64 {
+    int64_t sec, nsec;
+};
+
+#if !defined(SYS_epoll_pwait2)
+# define SYS_epoll_pwait2 441 /* the same on every architecture with the common table; older headers lack it */
+#endif
+
+/* By number, because musl has no wrapper of it, and glibc only since 2.35. */
+static int sys_epoll_pwait2(int epoll, struct epoll_event *events, int n, const struct timespec *timeout) {
+    struct timeout64 t = {timeout ? timeout->tv_sec : 0, timeout ? timeout->tv_nsec : 0};
+    return (int)checked(syscall(SYS_epoll_pwait2, epoll, events, n, timeout ? &t : NULL, NULL, (size_t)0));
+}
+
+static int sys_epoll_create(void) { return (int)checked(epoll_create1(EPOLL_CLOEXEC)); }
+
+static int sys_epoll_ctl(int epoll, int op, int fd, struct epoll_event *event) {
+    return (int)checked(epoll_ctl(epoll, op, fd, event));
+}
+
+static int sys_epoll_wait(int epoll, struct epoll_event *events, int n, int timeout_ms) {
+    return (int)checked(epoll_wait(epoll, events, n, timeout_ms));
+}
+
+static int sys_eventfd(void) { return (int)checked(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)); }
+
+static int sys_timerfd_create(void) {
+    return (int)checked(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
+}
+
+static int sys_timerfd_settime(int fd, int flags, const struct itimerspec *value) {
+    return (int)checked(timerfd_settime(fd, flags, value, NULL));
+}
+
+/* By number: musl's preadv2 came late. Position -1 means "the file's own" and is what makes the call fit for
+ * pipes; it is passed in two halves, of which a 64-bit kernel ignores the second. 8 is RWF_NOWAIT. */
+enum { NOWAIT = 8 };
+
+static ssize_t sys_readv_nowait(int fd, const struct iovec *iov, int n) {
+    return checked(syscall(SYS_preadv2, (long)fd, iov, (long)n, -1L, -1L, (long)NOWAIT));
+}
+
+static ssize_t sys_writev_nowait(int fd, const struct iovec *iov, int n) {
+    return checked(syscall(SYS_pwritev2, (long)fd, iov, (long)n, -1L, -1L, (long)NOWAIT));
+}
+
+# define SYSTEM_EPOLL                                                                                      \
+    .epoll_create = sys_epoll_create, .epoll_ctl = sys_epoll_ctl, .epoll_wait = sys_epoll_wait,            \
+    .epoll_pwait2 = sys_epoll_pwait2, .eventfd = sys_eventfd, .timerfd_create = sys_timerfd_create,        \
+    .timerfd_settime = sys_timerfd_settime,
+
+#else
+
+static ssize_t sys_readv_nowait(int fd, const struct iovec *iov, int n) {
+    (void)fd, (void)iov, (void)n;
+    return -ENOSYS;
+}
+
+static ssize_t sys_writev_nowait(int fd, const struct iovec *iov, int n) { return sys_readv_nowait(fd, iov, n); }
+
+# define SYSTEM_EPOLL
+
+#endif
+
+/* ---- what Linux lacks, except in a build for tests ---- */
+
+#if defined(HAS_KQUEUE)
+
+/* kqueue1 is not everywhere. Nothing can slip in between: a kqueue is not inherited by a child of fork, so the
+ * flag only matters to an exec by this process itself. */
+static int sys_kqueue(void) {
+    int fd = kqueue();
+    if (fd < 0)
+        return -errno;
+    (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+    return fd;
+}
+
+static int sys_kevent(int kq, const struct kevent *changes, int n_changes, struct kevent *events, int n_events,
+                      const struct timespec *timeout) {
+    return (int)checked(kevent(kq, changes, n_changes, events, n_events, timeout));
+}
+
+# define SYSTEM_KQUEUE .kqueue = sys_kqueue, .kevent = sys_kevent,
+
+#else
+# define SYSTEM_KQUEUE
+#endif
+
+/* ---- taking a pending signal ---- */
+
+#if defined(__APPLE__) || defined(__OpenBSD__)
+
+/* Looks first, since sigwait would wait. Who calls this has just caused the signal in this thread and has it
+ * blocked, so nobody takes it in between. */
+static int sys_sigtake(const sigset_t *set) {
+    sigset_t pending;
+    if (sigpending(&pending) < 0)
+        return -errno;
+    for (int signo = 1; signo < NSIG; signo++) {
+        if (sigismember(set, signo) == 1 && sigismember(&pending, signo) == 1) {
+            int taken, error = sigwait(set, &taken);
+            return error ? -error : taken;
+        }
+    }
+    return -EAGAIN;
+}
+
+#else
+
+static int sys_sigtake(const sigset_t *set) {
+    const struct timespec at_once = {0, 0};
+    return (int)checked(sigtimedwait(set, NULL, &at_once));
+}
+
+#endif
+
+/* ---- time and bytes ---- */
+
+static int64_t sys_now(void) {
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static ssize_t sys_read(int fd, void *buf, size_t n) { return checked(read(fd, buf, n)); }
+
+static ssize_t sys_write(int fd, const void *buf, size_t n) {
+    quiet(fd);
+    return checked(write(fd, buf, n));
+}
+
+static ssize_t sys_readv(int fd, const struct iovec *iov, int n) { return checked(readv(fd, iov, n)); }
+
+static ssize_t sys_writev(int fd, const struct iovec *iov, int n) {
+    quiet(fd);
+    return checked(writev(fd, iov, n));
+}
+
+static ssize_t sys_recv(int fd, void *buf, size_t n, int flags) { return checked(recv(fd, buf, n, flags)); }
+
+static ssize_t sys_send(int fd, const void *buf, size_t n, int flags) {
+    quiet(fd);
+    return checked(send(fd, buf, n, flags | NO_SIGPIPE));
+}
+
+static ssize_t sys_recvmsg(int fd, struct msghdr *msg, int flags) { return checked(recvmsg(fd, msg, flags)); }
+
+static ssize_t sys_sendmsg(int fd, const struct msghdr *msg, int flags) {
+    quiet(fd);
+    return checked(sendmsg(fd, msg, flags | NO_SIGPIPE));
+}
+
+/* ---- descriptors ---- */
+
+static int sys_connect(int fd, const struct sockaddr *addr, socklen_t len) {
+    return (int)checked(connect(fd, addr, len));
+}
+
+static int sys_bind(int fd, const struct sockaddr *addr, socklen_t len) {
+    return (int)checked(bind(fd, addr, len));
+}
+
+static int sys_listen(int fd, int backlog) { return (int)checked(listen(fd, backlog)); }
+
+static int sys_shutdown(int fd, int how) { return (int)checked(shutdown(fd, how)); }
+
+static int sys_getsockopt(int fd, int level, int name, void *value, socklen_t *len) {
+    return (int)checked(getsockopt(fd, level, name, value, len));
+}
+
+static int sys_setsockopt(int fd, int level, int name, const void *value, socklen_t len) {
+    return (int)checked(setsockopt(fd, level, name, value, len));
+}
+
+static int sys_getsockname(int fd, struct sockaddr *addr, socklen_t *len) {
+    return (int)checked(getsockname(fd, addr, len));
+}
+
+static int sys_fstat(int fd, struct stat *st) { return (int)checked(fstat(fd, st)); }
+
+static int sys_poll(struct pollfd *fds, nfds_t n, int timeout_ms) {
+    return (int)checked(poll(fds, n, timeout_ms));
+}
+
+/* On each of these systems the number is free again after EINTR; closing it once more could hit a descriptor
+ * that another thread has just got. */
+static int sys_close(int fd) {
+    if (close(fd) == 0 || errno == EINTR)
+        return 0;
+    return -errno;
+}
+
+static int sys_is_nonblocking(int fd) {
+    int flags = fcntl(fd, F_GETFL);
+    return flags < 0 ? -errno : (flags & O_NONBLOCK) != 0;
+}
+
+static int sys_set_nonblocking(int fd, int on) {
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0)
+        return -errno;
+    return (int)checked(fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK));
+}
+
+/* ---- memory ---- */
+
+/* On FreeBSD MAP_STACK is something else: a region that the kernel grows downward with a guard of its own,
+ * which would get in the way of ours. OpenBSD refuses to run on a stack that is not so marked. */
+#if defined(MAP_STACK) && !defined(__FreeBSD__)
+enum { STACK_FLAG = MAP_STACK };
+#else
+enum { STACK_FLAG = 0 };
+#endif
+
+static void *sys_mmap(size_t n) {
+    void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON | STACK_FLAG, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+static int sys_munmap(void *p, size_t n) { return (int)checked(munmap(p, n)); }
+
+static int sys_mprotect_none(void *p, size_t n) { return (int)checked(mprotect(p, n, PROT_NONE)); }
+
+static int sys_madvise(void *p, size_t n, int advice) { return (int)checked(madvise(p, n, advice)); }
+
+/* Which pages are in memory, a byte for each. OpenBSD has taken the call away, as a leak between processes. */
+#if defined(__OpenBSD__)
+# define SYSTEM_MINCORE NULL
+#else
+static int sys_mincore(void *p, size_t n, unsigned char *pages) {
+    return (int)checked(mincore(p, n, (void *)pages));
+}
+# define SYSTEM_MINCORE sys_mincore
+#endif
+
+/* ---- signals and threads ---- */
+
+static int sys_sigaction(int signo, const struct sigaction *action, struct sigaction *old) {
+    return (int)checked(sigaction(signo, action, old));
+}
+
+static int sys_sigpending(sigset_t *set) { return (int)checked(sigpending(set)); }
+
+static int sys_sigmask(int how, const sigset_t *set, sigset_t *old) { return -pthread_sigmask(how, set, old); }
+
+/* Signals are blocked around the creation, not at the thread's start: a thread inherits the mask, so there is
+ * no moment in which a handler of the program could run on a thread that the program does not know. */
+static int sys_thread(void *(*fn)(void *), void *arg) {
+    pthread_attr_t attr;
+    int error = pthread_attr_init(&attr);
+    if (error)
+        return -error;
+    sigset_t all, before;
+    (void)sigfillset(&all);
+    (void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_t thread;
+    error = pthread_create(&thread, &attr, fn, arg);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    (void)pthread_attr_destroy(&attr);
+    return -error;
+}
+
+static int sys_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+                           struct addrinfo **list) {
+    return getaddrinfo(host, service, hints, list);
+}
+
+static void sys_freeaddrinfo(struct addrinfo *list) { freeaddrinfo(list); }
+
+/* ---- the table ---- */
+
+const struct rota__sys rota__sys_real = {
+    .now = sys_now,
+    .read = sys_read, .write = sys_write, .readv = sys_readv, .writev = sys_writev,
+    .readv_nowait = sys_readv_nowait, .writev_nowait = sys_writev_nowait,
+    .recv = sys_recv, .send = sys_send, .recvmsg = sys_recvmsg, .sendmsg = sys_sendmsg,
+    .socket = sys_socket, .accept = sys_accept, .connect = sys_connect, .bind = sys_bind, .listen = sys_listen,
+    .shutdown = sys_shutdown, .getsockopt = sys_getsockopt, .setsockopt = sys_setsockopt,
+    .getsockname = sys_getsockname, .fstat = sys_fstat, .poll = sys_poll, .close = sys_close, .pipe = sys_pipe,
+    .dup2 = sys_dup2, .is_nonblocking = sys_is_nonblocking, .set_nonblocking = sys_set_nonblocking,
+    .mmap = sys_mmap, .munmap = sys_munmap, .mprotect_none = sys_mprotect_none, .madvise = sys_madvise,
+    .mincore = SYSTEM_MINCORE,
+    .sigaction = sys_sigaction, .sigmask = sys_sigmask, .sigpending = sys_sigpending, .sigtake = sys_sigtake,
+    .thread = sys_thread, .getaddrinfo = sys_getaddrinfo, .freeaddrinfo = sys_freeaddrinfo,
+    SYSTEM_EPOLL SYSTEM_KQUEUE
+};
+
+const struct rota__sys *rota__sys = &rota__sys_real;

@@ -1,0 +1,96 @@
+/* The one place through which the library calls the system.
+ *
+ * rota__sys points to a table of functions. Each returns what the system call returns, or a negative errno
+ * value; callers never look at errno (one exception: getaddrinfo). Tests point it to a table of their own, which
+ * fails the Nth call or answers from a simulated network; it is only changed while no loop exists. Calls that
+ * one system lacks (accept4, preadv2) are made up from others in sys.c, so that callers have no #if.
+ *
+ * Nothing is retried here: -EINTR reaches the caller, who knows whether the call may be repeated. Descriptors
+ * that are made here are close-on-exec from their first moment where the system can do that.
+ */
+#ifndef ROTA_REACTOR_SYS_H
+#define ROTA_REACTOR_SYS_H
+
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <time.h>
+
+struct addrinfo;
+struct epoll_event;
+struct kevent;
+struct itimerspec;
+
+struct rota__sys {
+    /* time */
+    int64_t (*now)(void);                                       /* CLOCK_MONOTONIC, ns; cannot fail */
+
+    /* bytes */
+    ssize_t (*read)(int fd, void *buf, size_t n);
+    ssize_t (*write)(int fd, const void *buf, size_t n);
+    ssize_t (*readv)(int fd, const struct iovec *iov, int n);
+    ssize_t (*writev)(int fd, const struct iovec *iov, int n);
+    ssize_t (*readv_nowait)(int fd, const struct iovec *iov, int n);   /* preadv2(RWF_NOWAIT); -ENOSYS, -EOPNOTSUPP */
+    ssize_t (*writev_nowait)(int fd, const struct iovec *iov, int n);
+    ssize_t (*recv)(int fd, void *buf, size_t n, int flags);
+    ssize_t (*send)(int fd, const void *buf, size_t n, int flags);      /* never SIGPIPE; so sendmsg */
+    ssize_t (*recvmsg)(int fd, struct msghdr *msg, int flags);
+    ssize_t (*sendmsg)(int fd, const struct msghdr *msg, int flags);
+
+    /* descriptors */
+    int (*socket)(int domain, int type, int protocol);          /* non-blocking, close-on-exec */
+    int (*accept)(int fd, struct sockaddr *addr, socklen_t *len); /* non-blocking, close-on-exec */
+    int (*connect)(int fd, const struct sockaddr *addr, socklen_t len);
+    int (*bind)(int fd, const struct sockaddr *addr, socklen_t len);
+    int (*listen)(int fd, int backlog);
+    int (*shutdown)(int fd, int how);
+    int (*getsockopt)(int fd, int level, int name, void *value, socklen_t *len);
+    int (*setsockopt)(int fd, int level, int name, const void *value, socklen_t len);
+    int (*getsockname)(int fd, struct sockaddr *addr, socklen_t *len);
+    int (*fstat)(int fd, struct stat *st);
+    int (*poll)(struct pollfd *fds, nfds_t n, int timeout_ms);
+    int (*close)(int fd);                                       /* EINTR counts as closed */
+    int (*pipe)(int fds[2]);                                    /* non-blocking, close-on-exec */
+    int (*dup2)(int fd, int onto);                              /* close-on-exec */
+    int (*is_nonblocking)(int fd);                              /* 1, 0, or an error */
+    int (*set_nonblocking)(int fd, int on);
+
+    /* memory */
+    void *(*mmap)(size_t n);                                    /* private, anonymous, fit for stacks; NULL on failure */
+    int (*munmap)(void *p, size_t n);
+    int (*mprotect_none)(void *p, size_t n);
+    int (*madvise)(void *p, size_t n, int advice);
+    int (*mincore)(void *p, size_t n, unsigned char *pages);    /* NULL where there is none */
+
+    /* signals and threads */
+    int (*sigaction)(int signo, const struct sigaction *action, struct sigaction *old);
+    int (*sigmask)(int how, const sigset_t *set, sigset_t *old);
+    int (*sigpending)(sigset_t *set);                           /* of this thread and of the process */
+    int (*sigtake)(const sigset_t *set);                        /* takes one that is pending, without waiting */
+    int (*thread)(void *(*fn)(void *), void *arg);              /* a detached thread with all signals blocked */
+    int (*getaddrinfo)(const char *host, const char *service, const struct addrinfo *hints,
+                       struct addrinfo **list);                 /* 0, or EAI_* as it is; errno with EAI_SYSTEM */
+    void (*freeaddrinfo)(struct addrinfo *list);
+
+    /* pollers; those of another system are NULL */
+    int (*epoll_create)(void);
+    int (*epoll_ctl)(int epoll, int op, int fd, struct epoll_event *event);
+    int (*epoll_wait)(int epoll, struct epoll_event *events, int n, int timeout_ms);
+    int (*epoll_pwait2)(int epoll, struct epoll_event *events, int n, const struct timespec *timeout);
+    int (*eventfd)(void);                                       /* non-blocking, close-on-exec */
+    int (*timerfd_create)(void);                                /* CLOCK_MONOTONIC, non-blocking, close-on-exec */
+    int (*timerfd_settime)(int fd, int flags, const struct itimerspec *value);
+    int (*kqueue)(void);                                        /* close-on-exec */
+    int (*kevent)(int kq, const struct kevent *changes, int n_changes, struct kevent *events, int n_events,
+                  const struct timespec *timeout);
+};
+
+extern const struct rota__sys rota__sys_real;
+extern const struct rota__sys *rota__sys;
+
+#endif
