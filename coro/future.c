@@ -1,0 +1,199 @@
+/* Futures: set once, any number of waiters woken in the order in which they came, callbacks queued. A waiter is
+ * handed the value in its own wait struct: the future's memory may be gone when it runs. */
+#include "coro/task.h"
+
+enum { PENDING, SET, CLOSED };
+enum { CALLBACK_IDLE, CALLBACK_WAITS, CALLBACK_QUEUED };
+
+void rota_future_init(rota_future *future) {
+    if (!future)
+        return;
+    future->waiters_ = NULL;
+    future->callbacks_ = NULL;
+    future->value_ = 0;
+    future->state_ = PENDING;
+    future->flags_ = 0;
+}
+
+/* ---- callbacks ---- */
+
+static void run_done(rota_soon *soon, void *arg) {
+    rota_done *done = arg;
+    (void)soon;
+    done->future_ = NULL;
+    done->fn(done, done->value_, done->arg);
+}
+
+static void callback_unlink(rota_future *future, rota_done *done) {
+    if (future->callbacks_ == done)
+        future->callbacks_ = done->next_;
+    else
+        done->prev_->next_ = done->next_;
+    if (done->next_)
+        done->next_->prev_ = done->prev_;
+    else if (future->callbacks_)
+        future->callbacks_->prev_ = done->prev_;
+}
+
+static void callback_append(rota_future *future, rota_done *done) {
+    done->next_ = NULL;
+    if (future->callbacks_) {
+        done->prev_ = future->callbacks_->prev_;
+        done->prev_->next_ = done;
+        future->callbacks_->prev_ = done;
+    } else {
+        done->prev_ = done;
+        future->callbacks_ = done;
+    }
+}
+
+static void callback_queue(rota_loop *loop, rota_done *done, intptr_t value) {
+    done->value_ = value;
+    done->state_ = CALLBACK_QUEUED;
+    rota_soon_init(&done->soon_, run_done, done);
+    rota__loop_push(loop, &done->soon_.ready_);
+}
+
+int rota_future_on_done(rota_future *future, rota_done *done, void (*fn)(rota_done *done, intptr_t value, void *arg),
+                        void *arg) {
+    rota_loop *loop = rota__current;
+    int rc = rota__loop_check(loop);
+    if (rc < 0)
+        return rc;
+    if (!future || !done || !fn)
+        return -EINVAL;
+    if (future->state_ == CLOSED)
+        return -ESHUTDOWN;
+    done->fn = fn;
+    done->arg = arg;
+    done->future_ = future;
+    done->loop_ = loop;
+    done->chains_ = false;
+    if (future->state_ == SET) {
+        future->flags_ |= ROTA__FUTURE_SEEN;
+        callback_queue(loop, done, future->value_);
+        return 0;
+    }
+    done->state_ = CALLBACK_WAITS;
+    callback_append(future, done);
+    return 0;
+}
+
+int rota_done_remove(rota_done *done) {
+    if (!done)
+        return -EINVAL;
+    if (done->state_ == CALLBACK_WAITS && done->future_) {
+        callback_unlink(done->future_, done);
+    } else if (done->state_ == CALLBACK_QUEUED && rota__ready_queued(&done->soon_.ready_)) {
+        /* The loop is only looked at here: one that is gone has no entries in its queue. */
+        int rc = rota__loop_check(done->loop_);
+        if (rc < 0)
+            return rc;
+        rota__ready_remove(&done->loop_->ready, &done->soon_.ready_);
+    }
+    done->future_ = NULL;
+    done->state_ = CALLBACK_IDLE;
+    return 0;
+}
+
+/* ---- setting ---- */
+
+/* True when one of them will look at the value. */
+static bool wake_all(rota_future *future, intptr_t woken, intptr_t value) {
+    struct rota__wait *wait;
+    bool wanted = false;
+    while ((wait = future->waiters_)) {
+        rota__wait_remove(&future->waiters_, wait);
+        wait->value = value;
+        wanted |= rota__wake_wait(wait, woken);
+    }
+    return wanted;
+}
+
+bool rota__future_resolve(rota_loop *loop, rota_future *future, intptr_t value) {
+    bool wanted = future->callbacks_ != NULL;
+    rota_done *done;
+    future->state_ = SET;
+    future->value_ = value;
+    wanted |= wake_all(future, 0, value);
+    while ((done = future->callbacks_)) {
+        callback_unlink(future, done);
+        callback_queue(loop ? loop : done->loop_, done, value);
+    }
+    return wanted;
+}
+
+/* The loop that those who wait belong to; NULL when nobody waits. */
+static rota_loop *loop_of(const rota_future *future) {
+    return future->waiters_ ? future->waiters_->task->loop : future->callbacks_ ? future->callbacks_->loop_ : NULL;
+}
+
+int rota_future_set(rota_future *future, intptr_t value) {
+    if (!future)
+        return -EINVAL;
+    if (future->state_ != PENDING)
+        return future->state_ == SET ? -EALREADY : -ESHUTDOWN;
+    rota_loop *loop = loop_of(future);
+    int rc = loop ? rota__loop_check(loop) : 0;
+    if (rc < 0)
+        return rc;
+    (void)rota__future_resolve(NULL, future, value);
+    return 0;
+}
+
+int rota_future_close(rota_future *future) {
+    if (!future)
+        return -EINVAL;
+    rota_loop *loop = loop_of(future);
+    int rc = loop ? rota__loop_check(loop) : 0;
+    rota_done *done;
+    if (rc < 0)
+        return rc;
+    future->state_ = CLOSED;
+    (void)wake_all(future, -ESHUTDOWN, -ESHUTDOWN);
+    while ((done = future->callbacks_)) {
+        (void)rota_done_remove(done);
+        /* Queued, not called from here: chains may be long, and closing must not go as deep. */
+        if (done->chains_)
+            callback_queue(done->loop_, done, -ESHUTDOWN);
+    }
+    return 0;
+}
+
+/* ---- waiting ---- */
+
+const char rota__waits_for_task[] = "task";
+
+int rota_future_await(rota_future *future, intptr_t *result) {
+    rota_task *self;
+    int rc = future ? rota__enter(&self) : -EINVAL;
+    if (rc == 0 && future->state_ == CLOSED)
+        rc = -ESHUTDOWN;
+    if (rc == 0 && future->waiters_ && future->waiters_->task->loop != self->loop)
+        rc = -EPERM;
+    if (rc < 0)
+        return rota__two_channels(rc, 0, result);
+    if (future->state_ == SET) {
+        intptr_t value = future->value_;
+        future->flags_ |= ROTA__FUTURE_SEEN;
+        rota__fast(self);
+        return rota__two_channels(0, value, result);
+    }
+    struct rota__wait wait;
+    const char *what = future->flags_ & ROTA__FUTURE_OF_TASK ? rota__waits_for_task : "a future";
+    rc = rota__wait_in(self, &future->waiters_, what, &wait);
+    return rota__two_channels(rc, wait.value, result);
+}
+
+bool rota_future_done(const rota_future *future) { return future && future->state_ == SET; }
+
+int rota_future_value(const rota_future *future, intptr_t *value) {
+    if (!future)
+        return -EINVAL;
+    if (future->state_ != SET)
+        return future->state_ == CLOSED ? -ESHUTDOWN : -EAGAIN;
+    ((rota_future *)(uintptr_t)future)->flags_ |= ROTA__FUTURE_SEEN;
+    if (value)
+        *value = future->value_;
+    return 0;
+}

@@ -1,0 +1,182 @@
+/* Parking and waking: the only file that switches away from a task.
+ *
+ * A task that stops switches straight to the next ready one. The loop's own stack is entered only when the next
+ * entry is no task, when nothing is ready, or when the budget of step 1 is spent; it then goes on in
+ * rota__task_run, where it left.
+ *
+ * The switch is the last thing that park and yield do, in tail position, so that its one `ret` goes straight to
+ * the code that called them: each frame returned through after a switch costs a mispredicted return (docs/SWITCH.md).
+ * That is why everything a resumed task would have to tidy up (its timer, its wait) is done by the one who wakes.
+ */
+#include "coro/task.h"
+
+/* What sanitizers are told about the stack that is left. Usually the runner's; but a task may also stop on the stack
+ * of a coroutine that it drives (a generator whose body waits), and `here` describes that while it does. */
+static inline __attribute__((always_inline)) ROTA__SANITIZE_FIBER *own_fiber(rota_task *task,
+                                                                             ROTA__SANITIZE_FIBER *here) {
+#ifdef ROTA__SANITIZED
+    const struct rota__stack *stack = &task->runner->stack;
+    task->fiber = &task->runner->fiber;
+    if ((uintptr_t)__builtin_frame_address(0) - (uintptr_t)stack->base >= stack->size) {
+        rota__fiber_here(here);
+        task->fiber = here;
+    }
+#endif
+    (void)here;
+    return rota__task_fiber(task);
+}
+
+/* Leaves the running task, whose context goes to *save, and which either is queued somewhere or has ended. */
+static inline __attribute__((always_inline)) int switch_away(rota_loop *loop, ROTA__SANITIZE_FIBER *fiber,
+                                                             void **save) {
+    rota_ready *entry = rota__ready_peek(&loop->ready);
+    if (__builtin_expect(!entry || entry->run_ != rota__task_run || --loop->budget <= 0, 0)) {
+        if (loop->debug)
+            rota__step_end(loop, 0);
+        if (!entry || entry->run_ != rota__task_run || rota__loop_budget_spent(loop))
+            return rota__fiber_switch(fiber, save, &rota__tasks_of(loop)->fiber, loop->context, 0);
+    }
+    rota__ready_drop(&loop->ready, entry);
+    rota_task *next = (rota_task *)entry; /* its first member */
+    loop->running = next;
+    if (save == &next->ready.hint_)
+        return next->woken; /* it was the only one, and is the next one */
+    return rota__fiber_switch(fiber, save, rota__task_fiber(next), next->ready.hint_, next->woken);
+}
+
+/* From the loop's stack into a task. */
+void rota__task_run(rota_ready *ready) {
+    rota_task *task = (rota_task *)ready;
+    rota_loop *loop = task->loop;
+    ROTA__SANITIZE_FIBER *fiber = &rota__tasks_of(loop)->fiber;
+    rota__fiber_here(fiber);
+    loop->running = task;
+    (void)rota__fiber_switch(fiber, &loop->context, rota__task_fiber(task), ready->hint_, task->woken);
+    loop->running = NULL;
+}
+
+/* ---- parking ---- */
+
+/* A stack that is not guarded is looked at whenever its task stops. Reported once; what lay below is gone. */
+static void check_canary(rota_task *task) {
+    if (rota__stack_canary_ok(&task->runner->stack))
+        return;
+    task->flags &= (uint8_t)~ROTA__TASK_CANARY;
+    rota__report_task(task, ROTA_REPORT_STACK, -EFAULT, "", " overran its stack: memory below it was overwritten");
+}
+
+/* When the task must be looked at although nothing has happened. A due time that has been acted on is not
+ * watched again: a wait that cannot be interrupted goes on regardless. */
+static int64_t time_to_watch(const rota_task *task, const struct rota__wait *wait) {
+    return task->due != INT64_MIN && task->due < wait->until ? task->due : wait->until;
+}
+
+int rota__park(rota_task *task, struct rota__wait *wait) {
+    rota_loop *loop = task->loop;
+    if (__builtin_expect(task->flags & ROTA__TASK_CANARY, 0))
+        check_canary(task);
+    wait->task = task;
+    task->wait = wait;
+    task->fast = ROTA__FAST_CALLS;
+    int64_t when = time_to_watch(task, wait);
+    if (when != ROTA_FOREVER)
+        rota__loop_arm(loop, &task->timer, when);
+    ROTA__SANITIZE_FIBER here;
+    return switch_away(loop, own_fiber(task, &here), &task->ready.hint_);
+}
+
+bool rota__wake(rota_task *task, int value) {
+    if (!task->wait)
+        return false;
+    task->wait = NULL;
+    task->woken = value;
+    if (rota_timer_active(&task->timer))
+        rota__loop_disarm(task->loop, &task->timer);
+    rota__loop_push(task->loop, &task->ready);
+    return true;
+}
+
+void rota__wait_leave(struct rota__wait *wait) {
+    rota__wait_remove((struct rota__wait **)(uintptr_t)wait->on, wait);
+}
+
+static void breathe(rota_task *task) {
+    task->woken = 0;
+    task->fast = ROTA__FAST_CALLS;
+    rota__loop_push(task->loop, &task->ready);
+}
+
+void rota__breathe(rota_task *task) {
+    breathe(task);
+    ROTA__SANITIZE_FIBER here;
+    (void)switch_away(task->loop, own_fiber(task, &here), &task->ready.hint_);
+}
+
+int rota_yield(void) {
+    rota_task *self;
+    int rc = rota__enter(&self);
+    if (rc < 0)
+        return rc;
+    breathe(self);
+    ROTA__SANITIZE_FIBER here;
+    return switch_away(rota__current, own_fiber(self, &here), &self->ready.hint_);
+}
+
+/* A child that starts eagerly runs until it first stops; its spawner, at the front of the queue, is next. */
+bool rota__run_eagerly(rota_task *self, rota_task *child) {
+    rota_loop *loop = self->loop;
+    if (!rota__ready_push_front(&loop->ready, &self->ready))
+        return false;
+    self->woken = 0;
+    loop->running = child;
+    ROTA__SANITIZE_FIBER here;
+    (void)rota__fiber_switch(own_fiber(self, &here), &self->ready.hint_, rota__task_fiber(child), child->ready.hint_, 0);
+    return true;
+}
+
+/* ---- the trampoline ---- */
+
+static void unmap_runner(rota_loop *loop, struct rota__garbage *garbage) {
+    struct rota__runner *runner = rota__container_of(garbage, struct rota__runner, garbage);
+    struct rota__stack stack = runner->stack;
+    rota__fiber_destroy(&runner->fiber);
+    rota__stack_put(&rota__tasks_of(loop)->stacks, &stack);
+}
+
+/* Where the runner's stack goes when its task has ended; it still stands on it. */
+static void retire(rota_loop *loop, struct rota__runner *runner) {
+    int size_class = runner->stack.size_class;
+    if (size_class >= 0) {
+        struct rota__tasks *tasks = rota__tasks_of(loop);
+        runner->next = tasks->idle[size_class];
+        tasks->idle[size_class] = runner;
+    } else if (size_class == ROTA__STACK_ALONE) {
+        runner->garbage.free = unmap_runner;
+        runner->garbage.next = loop->garbage;
+        loop->garbage = &runner->garbage;
+    } else {
+        /* The caller's again as soon as anybody runs who can know that the task has ended: so its poison goes now.
+         * What cannot be told while we still stand here is told when the next one ends. */
+        struct rota__tasks *tasks = rota__tasks_of(loop);
+        rota__forget_adopted(tasks);
+        tasks->adopted = runner->stack;
+        tasks->adopted_fiber = runner->fiber;
+        rota__stack_clean(runner->stack.base, runner->stack.size);
+    }
+}
+
+void rota__runner_main(intptr_t value, void *arg) {
+    struct rota__runner *runner = arg;
+    (void)value;
+    rota__fiber_arrive(&runner->fiber);
+    for (;;) {
+        rota_task *task = runner->task;
+        rota_loop *loop = task->loop;
+        intptr_t outcome = task->fn(task->arg);
+        if (task->flags & ROTA__TASK_CANARY)
+            check_canary(task);
+        rota__task_finish(task, outcome);
+        retire(loop, runner);
+        (void)switch_away(loop, &runner->fiber, &runner->context);
+    }
+}

@@ -1,0 +1,491 @@
+/* Tasks: spawning, ending, awaiting, handles, sleeping.
+ *
+ * Control blocks come from slabs and are type-stable until the loop goes: a handle that was released too early is
+ * recognised (-ESRCH) until its block is used again, and reading it is always sound. Stacks belong to runners,
+ * which outlive tasks: a task's stack serves the next task as soon as it has ended, whatever handles there are.
+ */
+#include "coro/task.h"
+#include "coro/resolve.h"
+
+#include <string.h>
+
+#include "reactor/text.h"
+
+enum { SLAB_MIN = 16, SLAB_MAX = 1024 };
+
+struct rota__task_slab {
+    struct rota__task_slab *next;
+    size_t n;
+    rota_task tasks[];
+};
+
+/* ---- the tasks of a loop ---- */
+
+static int stuck(rota_loop *loop) {
+    if (!rota__tasks_of(loop)->live)
+        return 0;
+    rota__report_deadlock(loop, ROTA_REPORT_DEADLOCK);
+    return -EDEADLK;
+}
+
+static void slow(rota_loop *loop, int64_t ns) {
+    char text[64];
+    struct rota__text t;
+    rota__text_init(&t, text, sizeof text);
+    rota__text_add(&t, " blocked the loop for ");
+    rota__text_number(&t, ns / ROTA_MS);
+    rota__text_add(&t, " ms");
+    rota__report_task(loop->running, ROTA_REPORT_SLOW, 0, "", text);
+}
+
+/* Cancels everything, and turns until it has ended. What then still waits, uninterruptibly and for nothing that
+ * can happen, is reported and dropped. */
+static void drain(rota_loop *loop) {
+    struct rota__tasks *tasks = rota__tasks_of(loop);
+    rota__scope_cancel_loop(loop, "the loop closes");
+    while (tasks->live && rota_loop_turn(loop, ROTA_FOREVER) > 0)
+        ;
+    if (tasks->live)
+        rota__report_deadlock(loop, ROTA_REPORT_PENDING);
+}
+
+static void give_back(struct rota__tasks *tasks, struct rota__runner *runner) {
+    struct rota__stack stack = runner->stack;
+    rota__fiber_destroy(&runner->fiber);
+    rota__stack_put(&tasks->stacks, &stack);
+}
+
+void rota__forget_adopted(struct rota__tasks *tasks) {
+    if (!tasks->adopted.base)
+        return;
+    rota__fiber_destroy(&tasks->adopted_fiber);
+    rota__stack_unlist(tasks->adopted.base, tasks->adopted.size, tasks->adopted.watch);
+    tasks->adopted.base = NULL;
+}
+
+/* Those of runners that are idle, and of tasks that were dropped as they were. */
+static void free_stacks(struct rota__tasks *tasks) {
+    struct rota__runner *runner;
+    for (int i = 0; i < ROTA__STACK_CLASSES; i++)
+        while ((runner = tasks->idle[i])) {
+            tasks->idle[i] = runner->next;
+            give_back(tasks, runner);
+        }
+    for (struct rota__task_slab *slab = tasks->slabs; slab; slab = slab->next)
+        for (size_t i = 0; i < slab->n; i++)
+            if (slab->tasks[i].state == ROTA__TASK_LIVE)
+                give_back(tasks, slab->tasks[i].runner);
+    rota__forget_adopted(tasks);
+    rota__stack_pool_free(&tasks->stacks);
+}
+
+static void free_tasks(rota_loop *loop) {
+    struct rota__tasks *tasks = rota__tasks_of(loop);
+    struct rota__task_slab *slab;
+    /* Only in a child after fork does a task run now: the one that closes, and stands on one of the stacks. */
+    if (!loop->running)
+        free_stacks(tasks);
+    while ((slab = tasks->slabs)) {
+        tasks->slabs = slab->next;
+        for (size_t i = 0; i < slab->n; i++)
+            if (slab->tasks[i].state == ROTA__TASK_LIVE)
+                rota__locals_drop(&slab->tasks[i]);
+        rota__free(&loop->allocator, slab, sizeof *slab + slab->n * sizeof *slab->tasks);
+    }
+    rota__resolver_close(loop, tasks->resolver);
+    rota__free(&loop->allocator, tasks, sizeof *tasks);
+    loop->upper = NULL;
+    loop->upper_data = NULL;
+}
+
+static const struct rota__upper upper = { stuck, slow, drain, free_tasks };
+
+int rota__tasks_need(rota_loop *loop) {
+    if (loop->upper)
+        return 0;
+    struct rota__tasks *tasks = rota__alloc(&loop->allocator, sizeof *tasks);
+    if (!tasks)
+        return -ENOMEM;
+    memset(tasks, 0, sizeof *tasks);
+    tasks->loop = loop;
+    tasks->scope.deadline_ = tasks->scope.due_ = ROTA_FOREVER;
+    tasks->scope.flags_ = ROTA__SCOPE_LOOP;
+    tasks->spare_last = &tasks->spare;
+    tasks->default_stack = loop->options.stack_size ? loop->options.stack_size : ROTA__STACK_DEFAULT;
+    rota__stack_pool_init(&tasks->stacks, &loop->allocator);
+    loop->upper_data = tasks;
+    loop->upper = &upper;
+    return 0;
+}
+
+/* ---- control blocks ---- */
+
+static void spare_push(struct rota__tasks *tasks, rota_task *task) {
+    task->next = NULL;
+    if (tasks->loop->debug || !tasks->spare) {
+        /* Last in, last out: a stale handle is recognised for as long as can be. */
+        *tasks->spare_last = task;
+        tasks->spare_last = &task->next;
+    } else {
+        task->next = tasks->spare;
+        tasks->spare = task;
+    }
+}
+
+static int more_slots(struct rota__tasks *tasks) {
+    size_t n = tasks->slots < SLAB_MIN ? SLAB_MIN : tasks->slots > SLAB_MAX ? SLAB_MAX : tasks->slots;
+    struct rota__task_slab *slab =
+        rota__alloc(&tasks->loop->allocator, sizeof *slab + n * sizeof *slab->tasks);
+    if (!slab)
+        return -ENOMEM;
+    memset(slab->tasks, 0, n * sizeof *slab->tasks);
+    slab->next = tasks->slabs;
+    slab->n = n;
+    tasks->slabs = slab;
+    for (size_t i = 0; i < n; i++) {
+        *tasks->spare_last = &slab->tasks[i];
+        tasks->spare_last = &slab->tasks[i].next;
+    }
+    tasks->slots += n;
+    /* Room for all of them and for some callbacks, so that waking uses the ring (it works without, slower). */
+    rota__ready_reserve(&tasks->loop->ready, &tasks->loop->allocator, tasks->slots + 64);
+    return 0;
+}
+
+static rota_task *spare_pop(struct rota__tasks *tasks) {
+    if (!tasks->spare && more_slots(tasks) < 0)
+        return NULL;
+    rota_task *task = tasks->spare;
+    tasks->spare = task->next;
+    if (!tasks->spare)
+        tasks->spare_last = &tasks->spare;
+    return task;
+}
+
+/* Takes the task out of its list: its group's, or the loop's. */
+void rota__task_unlink(rota_task *task) {
+    if (!task->prev)
+        return;
+    *task->prev = task->next;
+    if (task->next)
+        task->next->prev = task->prev;
+    task->prev = NULL;
+}
+
+static void link_to(rota_task **list, rota_task *task) {
+    task->next = *list;
+    task->prev = list;
+    if (task->next)
+        task->next->prev = &task->next;
+    *list = task;
+}
+
+void rota__task_drop(rota_task *task) {
+    rota__task_unlink(task);
+    task->state = ROTA__TASK_FREE;
+    spare_push(rota__tasks_of(task->loop), task);
+}
+
+int rota__task_check(const rota_task *task) {
+    if (!task)
+        return -EINVAL;
+    /* A block that never was a task has no loop yet. */
+    int rc = task->loop ? rota__loop_check(task->loop) : -ESRCH;
+    return rc < 0 ? rc : task->state == ROTA__TASK_FREE ? -ESRCH : 0;
+}
+
+/* ---- runners ---- */
+
+static size_t round_up(size_t n, size_t to) { return (n + to - 1) & ~(to - 1); }
+
+/* Puts a copy of the argument below the runner and makes a context below that; *argument is where it lies. */
+static int make_context(struct rota__runner *runner, const void *arg, size_t arg_size, void **argument) {
+    size_t room = (size_t)((unsigned char *)runner - runner->stack.base);
+    if (arg_size > room || room - arg_size < rota__stack_minimum() / 2)
+        return -EINVAL;
+    unsigned char *top = (unsigned char *)runner - round_up(arg_size, _Alignof(max_align_t));
+    if (arg_size) {
+        memcpy(top, arg, arg_size);
+        *argument = top;
+    }
+    runner->has_argument = arg_size > 0;
+    runner->context = rota__context_make(top, rota__runner_main, runner);
+    return 0;
+}
+
+/* Makes the struct at the top of a new stack. */
+static struct rota__runner *found_runner(const struct rota__stack *stack) {
+    uintptr_t top = (uintptr_t)stack->base + stack->size;
+    struct rota__runner *runner = (struct rota__runner *)((top - sizeof *runner) & ~(uintptr_t)15);
+    memset(runner, 0, sizeof *runner);
+    runner->stack = *stack;
+    rota__fiber_init(&runner->fiber, stack);
+    return runner;
+}
+
+/* An idle runner with a stack of that size, or a new one; for a size above the classes, always a new one. */
+static int take_runner(struct rota__tasks *tasks, const rota_spawn_options *opt, struct rota__runner **runner) {
+    struct rota__stack stack;
+    if (opt->stack) {
+        rota__forget_adopted(tasks); /* it may have been the same memory, and must not be known twice */
+        int rc = rota__stack_adopt(opt->stack, opt->stack_size, &stack);
+        if (rc == 0 && stack.size < sizeof **runner + rota__stack_minimum())
+            rc = -EINVAL;
+        if (rc == 0)
+            *runner = found_runner(&stack);
+        return rc;
+    }
+    size_t size = opt->stack_size ? opt->stack_size : tasks->default_stack;
+    int size_class = rota__stack_class_of(&tasks->stacks, size);
+    if (size_class >= 0 && tasks->idle[size_class]) {
+        *runner = tasks->idle[size_class];
+        tasks->idle[size_class] = (*runner)->next;
+        return 0;
+    }
+    int rc = rota__stack_get(&tasks->stacks, size, &stack);
+    if (rc == 0)
+        *runner = found_runner(&stack);
+    return rc;
+}
+
+/* A runner that is ready to run fn: as it was left, or with a new context where an argument must be copied (or
+ * one lies there). */
+static int prepare_runner(struct rota__tasks *tasks, const rota_spawn_options *opt, void **arg,
+                          struct rota__runner **out) {
+    struct rota__runner *runner = NULL;
+    int rc = take_runner(tasks, opt, &runner);
+    if (rc < 0)
+        return rc;
+    if (!runner->context || opt->arg_size || runner->has_argument) {
+        if (runner->context) {
+            rota__fiber_destroy(&runner->fiber);
+            rota__stack_blank(runner->stack.base, (size_t)((unsigned char *)runner - runner->stack.base));
+            rota__fiber_init(&runner->fiber, &runner->stack);
+        }
+        rc = make_context(runner, *arg, opt->arg_size, arg);
+    }
+    if (rc < 0)
+        give_back(tasks, runner);
+    *out = runner;
+    return rc;
+}
+
+/* ---- spawn ---- */
+
+static void timer_fired(rota_timer *timer, void *arg) {
+    rota_task *task = arg;
+    struct rota__wait *wait = task->wait;
+    (void)timer;
+    if (!wait)
+        return;
+    int64_t now = task->loop->now;
+    if (wait->until <= now && wait->until <= task->due) {
+        if (wait->leave)
+            wait->leave(wait);
+        (void)rota__wake(task, 0);
+        return;
+    }
+    if (task->due <= now && task->due != INT64_MIN)
+        rota__scope_expire(task);
+    else if (wait->until != ROTA_FOREVER)
+        rota__loop_arm(task->loop, &task->timer, wait->until);
+}
+
+static int check_spawn(rota_loop *loop, rota_fn *fn, const void *arg, const rota_spawn_options *opt) {
+    int rc = rota__loop_check(loop);
+    if (rc < 0)
+        return rc;
+    if (!fn || (opt->arg_size && !arg) || (opt->group && (!opt->group->scope.task_ || opt->group->scope.task_->loop != loop)))
+        return -EINVAL;
+    rc = rota__tasks_need(loop);
+    if (rc < 0)
+        return rc;
+    unsigned limit = loop->options.max_tasks;
+    return limit && rota__tasks_of(loop)->live >= limit ? -EAGAIN : 0;
+}
+
+static void set_up(rota_task *task, rota_loop *loop, struct rota__runner *runner, rota_at at,
+                   const rota_spawn_options *opt) {
+    struct rota__tasks *tasks = rota__tasks_of(loop);
+    task->ready.next_ = NULL;
+    task->ready.run_ = rota__task_run;
+    task->ready.hint_ = runner->context;
+    task->loop = loop;
+    task->runner = runner;
+    task->fiber = &runner->fiber;
+    task->wait = NULL;
+    task->woken = 0;
+    task->state = ROTA__TASK_LIVE;
+    task->flags = (opt->result ? ROTA__TASK_OBSERVED : 0) | (opt->stack ? ROTA__TASK_CANARY : 0);
+    task->fast = ROTA__FAST_CALLS;
+    task->refusals = 0;
+    task->held = NULL;
+    const rota_task *spawner = loop->running;
+    task->locals = task->inherited = spawner ? rota__locals_share(spawner->locals) : NULL;
+    task->result = opt->result;
+    task->name = opt->name;
+    task->at = at;
+    task->group = opt->group;
+    rota_timer_init(&task->timer, timer_fired, task);
+    rota_future_init(&task->future);
+    task->future.flags_ = ROTA__FUTURE_OF_TASK;
+    int64_t deadline = opt->timeout > 0 ? rota__time_add(rota__loop_clock(loop), opt->timeout) : ROTA_FOREVER;
+    rota__scope_root(task, opt->group ? &opt->group->scope : &tasks->scope, deadline, at);
+    link_to(opt->group ? &opt->group->children_ : &tasks->free_tasks, task);
+    if (opt->group)
+        opt->group->running_++;
+    tasks->live++;
+    runner->task = task;
+}
+
+int rota_spawn_at(rota_at at, rota_task **out, rota_fn *fn, void *arg, const rota_spawn_options *opt) {
+    static const rota_spawn_options defaults;
+    if (out)
+        *out = NULL;
+    opt = opt ? opt : &defaults;
+    rota_loop *loop = rota__current;
+    int rc = check_spawn(loop, fn, arg, opt);
+    if (rc < 0)
+        return rc;
+    struct rota__tasks *tasks = rota__tasks_of(loop);
+    rota_task *task = spare_pop(tasks);
+    if (!task)
+        return -ENOMEM;
+    struct rota__runner *runner;
+    rc = prepare_runner(tasks, opt, &arg, &runner);
+    if (rc < 0) {
+        spare_push(tasks, task);
+        return rc;
+    }
+    set_up(task, loop, runner, at, opt);
+    task->fn = fn;
+    task->arg = arg;
+    if (out) {
+        task->flags |= ROTA__TASK_HANDLE;
+        *out = task;
+    }
+    if (!opt->eager || !loop->running || !rota__run_eagerly(loop->running, task))
+        rota__loop_push(loop, &task->ready);
+    return 0;
+}
+
+/* ---- the end ---- */
+
+static void report_unawaited(rota_task *task, intptr_t value) {
+    if (!rota_failed(value) || task->flags & ROTA__TASK_OBSERVED || task->future.flags_ & ROTA__FUTURE_SEEN)
+        return;
+    if (value == -ECANCELED && task->root.due_ == INT64_MIN)
+        return; /* it did what it was asked to */
+    rota__report_task(task, ROTA_REPORT_UNAWAITED, (int)value, "", " failed and was never awaited");
+}
+
+void rota__task_finish(rota_task *task, intptr_t value) {
+    rota_loop *loop = task->loop;
+    rota_group *group = task->group;
+    rota__scope_repair(task, &task->root, NULL);
+    value = rota__scope_convert(&task->root, value);
+    if (task->held)
+        rota__mutexes_abandoned(task);
+    if (task->locals)
+        rota__locals_drop(task);
+    if (task->result)
+        *task->result = value;
+    task->state = ROTA__TASK_DONE;
+    /* The last one that a closing loop turns for: a signal watcher, or an open remote, must not keep that turn. */
+    if (--rota__tasks_of(loop)->live == 0 && loop->state == ROTA__LOOP_CLOSING)
+        loop->stop = true;
+    if (rota__future_resolve(loop, &task->future, value))
+        task->flags |= ROTA__TASK_OBSERVED;
+    if (group) {
+        if (!(task->flags & ROTA__TASK_HANDLE) && group->options_.keep_going)
+            report_unawaited(task, value);
+        rota__group_child_done(group, task, value);
+    } else {
+        rota__task_unlink(task);
+        if (!(task->flags & ROTA__TASK_HANDLE))
+            report_unawaited(task, value);
+    }
+    if (!(task->flags & ROTA__TASK_HANDLE))
+        rota__task_drop(task);
+}
+
+void rota_task_release(rota_task *task) {
+    if (rota__task_check(task) < 0 || !(task->flags & ROTA__TASK_HANDLE))
+        return;
+    task->flags &= (uint8_t)~ROTA__TASK_HANDLE;
+    if (task->state != ROTA__TASK_DONE)
+        return;
+    if (!task->group || task->group->options_.keep_going)
+        report_unawaited(task, task->future.value_);
+    rota__task_drop(task);
+}
+
+/* ---- awaiting ---- */
+
+int rota_await(rota_task *task, intptr_t *result) {
+    rota__leave_forgotten();
+    int rc = rota__task_check(task);
+    if (rc == 0 && task == rota_self())
+        rc = -EDEADLK;
+    if (rc < 0)
+        return rota__two_channels(rc, 0, result);
+    return rota_future_await(&task->future, result);
+}
+
+int rota_join(rota_task *task, intptr_t *result) {
+    rota__leave_forgotten();
+    int rc = rota_await(task, result);
+    rota_task_release(task);
+    return rc;
+}
+
+/* ---- asking ---- */
+
+rota_task *rota_self(void) { return rota__current ? rota__current->running : NULL; }
+
+bool rota_task_done(const rota_task *task) { return rota__task_check(task) == 0 && task->state == ROTA__TASK_DONE; }
+
+int rota_task_result(const rota_task *task, intptr_t *result) {
+    int rc = rota__task_check(task);
+    return rc < 0 ? rc : rota_future_value(&task->future, result);
+}
+
+const char *rota_task_name(const rota_task *task) {
+    return rota__task_check(task) < 0 ? NULL : task->name ? task->name : "";
+}
+
+rota_future *rota_task_future(rota_task *task) { return rota__task_check(task) < 0 ? NULL : &task->future; }
+
+size_t rota_task_stack_used(const rota_task *task) {
+    return rota__task_check(task) < 0 || task->state != ROTA__TASK_LIVE ? 0 : rota__stack_used(&task->runner->stack);
+}
+
+size_t rota_loop_tasks(const rota_loop *loop) {
+    return loop && loop->upper ? rota__tasks_of(loop)->live : 0;
+}
+
+/* ---- sleeping ---- */
+
+static void leave_nothing(struct rota__wait *wait) { (void)wait; }
+
+int rota_sleep_until(int64_t when) {
+    rota_task *self;
+    int rc = rota__enter(&self);
+    if (rc < 0)
+        return rc;
+    struct rota__wait wait = { .what = "a time", .until = when, .leave = leave_nothing };
+    return rota__park(self, &wait);
+}
+
+int rota_sleep(int64_t ns) {
+    rota__leave_forgotten();
+    if (ns <= 0)
+        return rota_yield();
+    rota_task *self;
+    int rc = rota__enter(&self);
+    if (rc < 0)
+        return rc;
+    struct rota__wait wait = { .what = "a time", .leave = leave_nothing };
+    wait.until = rota__time_add(rota__loop_clock(self->loop), ns);
+    return rota__park(self, &wait);
+}

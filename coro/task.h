@@ -1,0 +1,317 @@
+/* Tasks from the inside, and the contract of parking: park.c is the only file that switches away from a task.
+ * Every call that suspends is built on what is declared here. */
+#ifndef ROTA_CORO_TASK_H
+#define ROTA_CORO_TASK_H
+
+#if defined(ROTA_LAYER) && ROTA_LAYER < 2
+# error "reactor/ must not include coro/: lower layers never see upper ones"
+#endif
+
+#include "coro/sanitize.h"
+#include "coro/stack.h"
+#include "reactor/loop.h"
+#include "rota/coro.h"
+
+/* Why a task stands still: a struct on its own stack, from park to wake. */
+struct rota__wait {
+    struct rota__wait *next, *prev;    /* in the queue of what it waits for; the first one's prev is the last */
+    rota_task *task;                   /* set by park */
+    const char *what;                  /* "a future", "a read": for reports; static */
+    const void *on;                    /* the object, for reports and for leave; may be NULL */
+    int64_t until;                     /* wakes with 0 at this time; ROTA_FOREVER: no such time */
+    /* Takes the wait out of the queue it is in: the task is cancelled, or `until` has come. NULL: the wait
+     * cannot be interrupted. */
+    void (*leave)(struct rota__wait *wait);
+    intptr_t value;                    /* for whoever wakes to hand something over */
+    /* NULL: what its task is parked on. Else one of several waits of a task that is parked on another one: called
+     * instead of rota__wake, out of its queue already. False: nobody will look at what it was handed. */
+    bool (*won)(struct rota__wait *wait, intptr_t value);
+};
+
+/* What runs tasks, one after the other: a stack with its trampoline. Lies at the top of its stack. Between two
+ * tasks it is suspended in its trampoline, so that a spawn has no context to make. */
+struct rota__runner {
+    void *context;                     /* while it is idle */
+    rota_task *task;
+    struct rota__runner *next;         /* in the list of idle ones */
+    struct rota__stack stack;
+    bool has_argument;                 /* a copied argument lies between it and its frames */
+    struct rota__garbage garbage;
+    ROTA__SANITIZE_FIBER fiber;
+};
+
+enum rota__task_state { ROTA__TASK_FREE, ROTA__TASK_LIVE, ROTA__TASK_DONE };
+
+/* What the task itself remembers of its innermost scopes: one that was left without its end lies in memory that
+ * is something else by now, and must not even be read. */
+struct rota__scope_note {
+    rota_scope *scope, *outer;
+    rota_at at;
+    unsigned flags;
+};
+enum { ROTA__SCOPE_NOTES = 4 };    /* a power of 2 */
+
+struct rota_task {
+    rota_ready ready;              /* hint_ is the saved context while the task does not run */
+    int64_t due;                   /* = scope->due_: when calls begin to refuse */
+    int woken;                     /* what park returns */
+    struct rota__wait *wait;       /* what it is parked on; NULL when it is not, or has been woken */
+    rota_scope *scope;             /* innermost */
+    rota_loop *loop;
+    struct rota__runner *runner;
+    uint8_t state;                 /* enum rota__task_state */
+    uint8_t flags;                 /* ROTA__TASK_* */
+    uint16_t fast;                 /* calls left that may succeed without yielding */
+    uint32_t refusals;             /* calls refused since it was cancelled */
+    rota_timer timer;              /* runs while it is parked with a time to watch */
+    rota_future future;            /* of its outcome */
+    rota_scope root;
+    unsigned depth;                /* scopes inside root */
+    struct rota__scope_note notes[ROTA__SCOPE_NOTES];  /* of depth d: notes[d % ROTA__SCOPE_NOTES] */
+    rota_group *group;             /* NULL: free */
+    rota_task *next, **prev;       /* in the group's list of children, or in the loop's of free tasks */
+    rota_task *work;               /* in a list of tasks that a change of scope still has to reach */
+    rota_fn *fn;
+    void *arg;
+    intptr_t *result;
+    const char *name;
+    rota_at at;
+    struct rota_mutex *held;       /* that it has locked */
+    ROTA__SANITIZE_FIBER *fiber;   /* for sanitizers: of the stack that it is to be continued on */
+    struct rota__local_node *locals;     /* what it sees, latest first (local.c) */
+    struct rota__local_node *inherited;  /* from here on its spawner's */
+};
+
+enum {
+    ROTA__TASK_HANDLE = 1,         /* somebody holds a handle */
+    ROTA__TASK_OBSERVED = 2,       /* somebody has seen, or will see, its outcome */
+    ROTA__TASK_NAMED = 4,          /* was reported for ignoring its cancellation */
+    ROTA__TASK_CANARY = 16,        /* it runs on the caller's memory: its canary is looked at */
+    ROTA__TASK_COUNTED = 32,       /* met before in this array: set and cleared within one call (wait.c) */
+    ROTA__TASK_QUEUED_WORK = 8     /* it is in the list that `work` links */
+};
+
+enum { ROTA__FAST_CALLS = 64 };
+
+/* The tasks of a loop. */
+struct rota__tasks {
+    rota_loop *loop;
+    rota_scope scope;                     /* of the loop: what free tasks are under */
+    rota_task *free_tasks;                /* live, in no group */
+    size_t live;                          /* have not ended */
+    rota_task *spare, **spare_last;       /* control blocks to be used (again); linked by `next` */
+    struct rota__task_slab *slabs;
+    size_t slots;                         /* control blocks made */
+    size_t default_stack;
+    struct rota__runner *idle[ROTA__STACK_CLASSES];
+    struct rota__stack_pool stacks;
+    struct rota__resolver *resolver;      /* threads that look up names; NULL: none was needed yet (resolve.c) */
+    ROTA__SANITIZE_FIBER fiber;           /* the loop's own stack */
+    struct rota__stack adopted;           /* of the last task that ended on its caller's memory: only for */
+    ROTA__SANITIZE_FIBER adopted_fiber;   /* the tools that watch, the memory is the caller's again */
+};
+
+/* Of the stack that the task is to be continued on. */
+static inline ROTA__SANITIZE_FIBER *rota__task_fiber(rota_task *task) {
+#ifdef ROTA__SANITIZED
+    return task->fiber;
+#else
+    return &task->runner->fiber;
+#endif
+}
+
+static inline struct rota__tasks *rota__tasks_of(const rota_loop *loop) { return loop->upper_data; }
+
+/* ---- the calls that suspending functions are made of ---- */
+
+/* Slow paths of rota__enter: leaves scopes that were forgotten in frames below `frame` (with `until`: all that
+ * are inside it), and reports them; refuses the call. */
+void rota__scope_repair(rota_task *task, const rota_scope *until, const void *frame);
+int rota__refuse(rota_task *task);
+
+/* The running task, in *task, if it may call something that suspends: 0; -EPERM outside of tasks, -ECANCELED
+ * when its scope refuses. The first line of every (S) call. The check is one comparison, because a cancelled
+ * scope is one that was due at the beginning of time. */
+static inline __attribute__((always_inline)) int rota__enter(rota_task **task) {
+    rota_loop *loop = rota__current;
+    if (__builtin_expect(!loop || !loop->running, 0))
+        return -EPERM;
+    rota_task *self = *task = loop->running;
+    if (__builtin_expect(self->scope != &self->root, 0))
+        rota__scope_repair(self, NULL, __builtin_dwarf_cfa());
+    if (__builtin_expect(loop->now >= self->due, 0))
+        return rota__refuse(self);
+    return 0;
+}
+
+/* First thing in a public call that is made of others: they only know its frame, not its caller's. */
+static inline __attribute__((always_inline)) void rota__leave_forgotten(void) {
+    rota_task *self = rota__current ? rota__current->running : NULL;
+    if (self && __builtin_expect(self->scope != &self->root, 0))
+        rota__scope_repair(self, NULL, __builtin_dwarf_cfa());
+}
+
+/* Suspends the caller on `wait`: all fields set (until: ROTA_FOREVER if none) but task; queued by the caller
+ * where it is to be queued. Returns what rota__wake was given; 0 after `leave` when `until` came; -ECANCELED
+ * after `leave` when the task was cancelled or its deadline passed. Only straight after rota__enter gave 0, or
+ * for waits that cannot be interrupted. */
+int rota__park(rota_task *task, struct rota__wait *wait);
+
+/* Makes a parked task ready; `value` is what its park returns. False when it was woken before: the first one
+ * wins. The wait must be out of its queue. Any code on the loop's thread. */
+bool rota__wake(rota_task *task, int value);
+
+/* Lets everything run that is queued now, whatever the scope says. */
+void rota__breathe(rota_task *task);
+
+/* The end of a call that succeeded without parking: after 64 of them in a row the task yields. */
+static inline void rota__fast(rota_task *task) {
+    if (__builtin_expect(--task->fast == 0, 0))
+        rota__breathe(task);
+}
+
+/* Queues of waits, first in first out. The queue is a pointer to the first wait, NULL when empty, so that
+ * all-zero bytes are an empty queue. */
+static inline void rota__wait_push(struct rota__wait **queue, struct rota__wait *wait) {
+    struct rota__wait *first = *queue;
+    wait->next = NULL;
+    if (first) {
+        wait->prev = first->prev;
+        first->prev->next = wait;
+        first->prev = wait;
+    } else {
+        wait->prev = wait;
+        *queue = wait;
+    }
+}
+
+static inline void rota__wait_remove(struct rota__wait **queue, struct rota__wait *wait) {
+    struct rota__wait *first = *queue;
+    if (first == wait)
+        *queue = wait->next;
+    else
+        wait->prev->next = wait->next;
+    if (wait->next)
+        wait->next->prev = wait->prev;
+    else if (*queue)
+        (*queue)->prev = wait->prev;
+}
+
+/* The end of a call with two channels: rc is the fate of the wait, value the outcome of what was waited for. */
+static inline int rota__two_channels(int rc, intptr_t value, intptr_t *result) {
+    if (result)
+        *result = rc < 0 ? rc : value;
+    else if (rc == 0 && rota_failed(value))
+        return (int)value;
+    return rc;
+}
+
+/* May code that runs here wake those in this queue? An object knows no loop: its waits do. 0 when nobody waits. */
+static inline int rota__waits_check(const struct rota__wait *first) {
+    return __builtin_expect(first != NULL, 0) ? rota__loop_check(first->task->loop) : 0;
+}
+
+/* May the task wait where those already wait? Tasks of two loops in one queue would wake each other across threads. */
+static inline bool rota__may_join(const rota_task *self, const struct rota__wait *first) {
+    return !first || first->task->loop == self->loop;
+}
+
+/* Waits in a queue of waits (`queue` is also what reports name): queues the wait and parks. -EPERM: see above. */
+void rota__wait_leave(struct rota__wait *wait);
+static inline int rota__wait_in(rota_task *self, struct rota__wait **queue, const char *what,
+                                     struct rota__wait *wait) {
+    if (__builtin_expect(!rota__may_join(self, *queue), 0))
+        return -EPERM;
+    wait->what = what;
+    wait->on = queue;
+    wait->until = ROTA_FOREVER;
+    wait->leave = rota__wait_leave;
+    wait->won = NULL;
+    /* Set here too: whoever looks at the queue before the task parks finds its loop. */
+    wait->task = self;
+    rota__wait_push(queue, wait);
+    return rota__park(self, wait);
+}
+
+/* Makes the task of a wait ready that was just taken out of its queue. What is handed over through a queue goes
+ * through here, at once: where a task waits in several queues, the others must know before anybody else comes. */
+static inline bool rota__wake_wait(struct rota__wait *wait, intptr_t value) {
+    if (__builtin_expect(wait->won != NULL, 0))
+        return wait->won(wait, value);
+    return rota__wake(wait->task, value);
+}
+
+/* The next one in a queue of waits is taken out and made ready. False when there is none. */
+static inline bool rota__wake_first(struct rota__wait **queue, int value) {
+    struct rota__wait *wait = *queue;
+    if (!wait)
+        return false;
+    rota__wait_remove(queue, wait);
+    (void)rota__wake_wait(wait, value);
+    return true;
+}
+
+/* ---- between the files of coro/ ---- */
+
+/* park.c: entry of the ready queue for a task; the trampoline; running a task at once (eager). */
+void rota__task_run(rota_ready *ready);
+void rota__runner_main(intptr_t value, void *runner);
+bool rota__run_eagerly(rota_task *self, rota_task *child);
+
+/* task.c: called by the trampoline when the entry has returned. */
+void rota__task_finish(rota_task *task, intptr_t value);
+int rota__tasks_need(rota_loop *loop);
+void rota__forget_adopted(struct rota__tasks *tasks);
+void rota__task_drop(rota_task *task);       /* a done task whose handle is gone: back to the spares */
+int rota__task_check(const rota_task *task); /* 0, -EINVAL (NULL), -ESRCH, -EPERM (another loop's thread) */
+void rota__task_unlink(rota_task *task);
+
+/* local.c: one more owner of a list; the end of a task's own. */
+struct rota__local_node *rota__locals_share(struct rota__local_node *node);
+void rota__locals_drop(rota_task *task);
+
+/* -ECANCELED from a task that was told to stop is obedience, no failure. */
+static inline bool rota__obeyed(const rota_task *task, intptr_t value) {
+    return value == -ECANCELED && task->root.due_ == INT64_MIN;
+}
+
+/* sync.c: a task that has ended still held mutexes, or read-write locks for writing */
+void rota__mutexes_abandoned(rota_task *task);
+
+/* scope.c */
+void rota__scope_open(rota_task *task, rota_at at, rota_scope *scope, int64_t deadline, unsigned flags);
+void rota__scope_root(rota_task *task, rota_scope *outer, int64_t deadline, rota_at at);
+void rota__scope_cancel_loop(rota_loop *loop, const char *reason);
+void rota__scope_expire(rota_task *task);    /* its due time has come */
+intptr_t rota__scope_convert(const rota_scope *scope, intptr_t value);
+enum {
+    ROTA__SCOPE_SHIELD = 1, ROTA__SCOPE_GROUP = 2, ROTA__SCOPE_LOOP = 4,
+    ROTA__SCOPE_CANCELLED = 8,     /* by a call on this scope */
+    ROTA__SCOPE_INHERITED = 16,    /* a task's root: handed down by its group or loop */
+    ROTA__SCOPE_EXPIRED = 32,      /* its own deadline refused or ended a call */
+    ROTA__SCOPE_NO_SUSPEND = 64    /* ROTA_NO_SUSPEND: nothing may suspend in it */
+};
+
+/* group.c: a child has ended. */
+void rota__group_child_done(rota_group *group, rota_task *child, intptr_t value);
+bool rota__group_cut_short(const rota_group *group);
+
+/* future.c: sets it, whoever asks; true when somebody waited or had asked for a callback. In flags_ of a future:
+ * somebody asked after it was set; it is a task's. And what those say who wait for a task's. */
+enum { ROTA__FUTURE_SEEN = 1, ROTA__FUTURE_OF_TASK = 2 };
+extern const char rota__waits_for_task[], rota__waits_for_group[];
+enum { ROTA__WAITS_FOR = 32 };
+extern const char rota__waits_for_mutex[4][ROTA__WAITS_FOR];
+bool rota__future_resolve(rota_loop *loop, rota_future *future, intptr_t value);
+
+/* describe.c */
+struct rota__text;
+void rota__task_name_text(struct rota__text *text, const rota_task *task);
+void rota__report_task(const rota_task *task, int kind, int error, const char *before, const char *after);
+void rota__task_text(struct rota__text *text, const rota_task *task);
+
+/* graph.c: the task that this one waits for, directly or as the owner of what it waits for; NULL: none. */
+const rota_task *rota__waits_on(const rota_task *task);
+void rota__report_deadlock(rota_loop *loop, int kind);
+
+#endif

@@ -1,0 +1,12 @@
+/* rota: an event reactor with coroutines. Everything; the two halves can be included alone. */
+#ifndef ROTA_H
+#define ROTA_H
+
+#include "rota/reactor.h"
+#include "rota/coro.h"
+#include "rota/sync.h"
+#include "rota/thread_queue.h"
+#include "rota/generator.h"
+#include "rota/combine.h"
+
+#endif
