@@ -1,0 +1,40 @@
+/* The examples' own web: several sites with their delays and faults on loopback, so that the crawler has
+ * something to do without internet. Sites are virtual hosts of one server; one more port refuses. */
+#ifndef EXAMPLES_SITE_H
+#define EXAMPLES_SITE_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "rota.h"
+
+struct site_ports {
+    char open[6];                /* where it listens on 127.0.0.1 */
+    char closed[6];              /* of its own, and nobody listens there */
+};
+
+struct site {
+    const char *port;            /* where to listen; NULL: any port */
+    struct site_ports ports;     /* valid when ready is set, or site_start has returned 0 */
+    rota_future ready;           /* set when it listens */
+
+    /* Private. */
+    pid_t child_;                /* of site_start */
+    int life_;                   /* the child lives until this pipe is closed */
+};
+
+/* Body of a task: serves until it is cancelled. arg is a struct site, zero but for port. (S) */
+intptr_t site_run(void *site);
+
+/* The same in a child process, for times that are not the crawler's own: returns when the child is ready.
+ * Call it before there are loops or threads. 0 or a negative errno. Blocks. */
+int site_start(struct site *site);
+void site_stop(struct site *site);
+
+/* The pages to visit, as URLs, ended by NULL. The list includes what must fail. */
+extern const char *const site_urls[];
+
+/* Where the host of one of these URLs is found on 127.0.0.1: a port, or NULL when it is not one of ours. */
+const char *site_route(const struct site *site, const char *url);
+
+#endif
