@@ -1,0 +1,1052 @@
+/* Tasks: spawning, ending, awaiting, handles, arguments, stacks, and what is reported about them. */
+#include "tests/support.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "coro/task.h"
+
+/* Sanitizers' functions need more stack than ours. */
+#ifdef ROTA__ASAN
+enum { SMALL_STACK = 64 * 1024, SMALLEST_STACK = 32 * 1024 };
+#else
+enum { SMALL_STACK = 16 * 1024, SMALLEST_STACK = 4096 };
+#endif
+
+static intptr_t note_letter(void *letter) {
+    note(*(char *)letter);
+    return 0;
+}
+
+static intptr_t yield_once(void *unused) {
+    (void)unused;
+    return rota_yield();
+}
+
+/* ---- results ---- */
+
+Task_test(task, result_is_joined) { /* A01, T5, T8 */
+    rota_task *t;
+    intptr_t v = 0;
+    cr_expect_eq(rota_spawn(&t, return_arg, (void *)7, NULL), 0);
+    cr_expect_not_null(t);
+    cr_expect(!rota_task_done(t), "it starts behind what is queued");
+    cr_expect_eq(rota_join(t, &v), 0);
+    cr_expect_eq(v, 7);
+    cr_expect_eq(rota_join(t, &v), -ESRCH, "the handle is gone");
+    return 0;
+}
+
+Task_test(task, result_may_be_awaited_any_number_of_times) { /* A01, A05 */
+    rota_task *t;
+    intptr_t v;
+    cr_expect_eq(rota_spawn(&t, return_arg, (void *)7, NULL), 0);
+    for (int i = 0; i < 3; i++) {
+        v = 0;
+        cr_expect_eq(rota_await(t, &v), 0);
+        cr_expect_eq(v, 7);
+    }
+    cr_expect(rota_task_done(t));
+    rota_task_release(t);
+    return 0;
+}
+
+Task_test(task, result_without_waiting) {
+    rota_task *t;
+    intptr_t v = 0;
+    cr_expect_eq(rota_spawn(&t, return_arg, (void *)7, NULL), 0);
+    cr_expect_eq(rota_task_result(t, &v), -EAGAIN);
+    cr_expect_eq(rota_yield(), 0);
+    cr_expect_eq(rota_task_result(t, &v), 0);
+    cr_expect_eq(v, 7);
+    cr_expect_eq(rota_task_result(t, NULL), 0);
+    rota_task_release(t);
+    cr_expect_eq(rota_task_result(t, &v), -ESRCH);
+    return 0;
+}
+
+Task_test(task, result_goes_to_the_slot) { /* T8 */
+    intptr_t slot = -1;
+    cr_expect_eq(rota_spawn(NULL, return_arg, (void *)7, &(rota_spawn_options){ .result = &slot }), 0);
+    cr_expect_eq(rota_yield(), 0);
+    cr_expect_eq(slot, 7);
+    cr_expect_eq(rota_spawn(NULL, return_arg, (void *)-EIO, &(rota_spawn_options){ .result = &slot }), 0);
+    cr_expect_eq(rota_yield(), 0);
+    cr_expect_eq(slot, -EIO, "a slot is looked at: no report");
+    return 0;
+}
+
+Task_test(task, failures_come_in_either_channel) { /* E1 */
+    rota_task *t;
+    intptr_t v = 0;
+    cr_expect_eq(rota_spawn(&t, return_arg, (void *)-EIO, NULL), 0);
+    cr_expect_eq(rota_await(t, &v), 0);
+    cr_expect_eq(v, -EIO);
+    cr_expect_eq(rota_join(t, NULL), -EIO, "merged");
+    return 0;
+}
+
+Task_test(task, values_beyond_the_error_range_are_results) {
+    static const intptr_t values[] = { -4096, INTPTR_MIN, INTPTR_MAX, 0, 1 };
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        rota_task *t;
+        cr_expect_eq(rota_spawn(&t, return_arg, (void *)values[i], NULL), 0);
+        cr_expect_eq(rota_join(t, NULL), 0);
+    }
+    return 0;
+}
+
+static intptr_t join_and_note(void *arg) {
+    rota_task *t = *(rota_task **)arg;
+    intptr_t v = 0;
+    cr_expect_eq(rota_await(t, &v), 0);
+    cr_expect_eq(v, 0);
+    note(rota_task_name(rota_self())[0]);
+    return 0;
+}
+
+Task_test(task, ten_joiners_wake_in_order_once_each) { /* A06 */
+    static const char *const names[] = { "0", "1", "2", "3", "4", "5", "6", "7", "8", "9" };
+    rota_task *target, *t[10];
+    int64_t ns = 5;
+    cr_expect_eq(rota_spawn(&target, sleep_for, &ns, NULL), 0);
+    for (int i = 0; i < 10; i++)
+        cr_expect_eq(rota_spawn(&t[i], join_and_note, &target, &(rota_spawn_options){ .name = names[i] }), 0);
+    for (int i = 0; i < 10; i++)
+        cr_expect_eq(rota_join(t[i], NULL), 0);
+    cr_expect_str_eq(trace, "0123456789");
+    rota_task_release(target);
+    return 0;
+}
+
+static intptr_t await_it(void *task) {
+    return rota_await(task, NULL);
+}
+
+Task_test(task, a_cancelled_joiner_leaves_its_target_alone) { /* A07 */
+    rota_task *target, *joiner;
+    int64_t ns = 10 * ROTA_MS;
+    intptr_t v;
+    cr_expect_eq(rota_spawn(&target, sleep_for, &ns, NULL), 0);
+    cr_expect_eq(rota_spawn(&joiner, await_it, target, NULL), 0);
+    cr_expect_eq(rota_yield(), 0);
+    cr_expect_eq(rota_cancel(joiner, NULL), 0);
+    cr_expect_eq(rota_join(joiner, &v), 0);
+    cr_expect_eq(v, -ECANCELED);
+    cr_expect(!rota_task_done(target));
+    cr_expect_eq(rota_join(target, &v), 0);
+    cr_expect_eq(v, 0);
+    return 0;
+}
+
+Task_test(task, a_task_cannot_join_itself) { /* A02 */
+    intptr_t v = 0;
+    cr_expect_eq(rota_await(rota_self(), &v), -EDEADLK);
+    cr_expect_eq(v, -EDEADLK);
+    cr_expect_eq(rota_await(rota_self(), NULL), -EDEADLK);
+    return 0;
+}
+
+/* ---- handles ---- */
+
+Task_test(task, a_released_handle_is_stale) { /* A16 */
+    rota_task *t;
+    intptr_t v;
+    char line[128];
+    cr_expect_eq(rota_spawn(&t, return_arg, NULL, NULL), 0);
+    cr_expect_eq(rota_join(t, NULL), 0);
+    cr_expect_eq(rota_await(t, &v), -ESRCH);
+    cr_expect_eq(v, -ESRCH);
+    cr_expect_eq(rota_join(t, NULL), -ESRCH);
+    cr_expect_eq(rota_cancel(t, NULL), -ESRCH);
+    cr_expect_eq(rota_task_result(t, &v), -ESRCH);
+    cr_expect(!rota_task_done(t));
+    cr_expect_null(rota_task_name(t));
+    cr_expect_null(rota_task_future(t));
+    cr_expect_eq(rota_task_stack_used(t), 0u);
+    cr_expect_gt(rota_task_describe(t, line, sizeof line), 0u);
+    rota_task_release(t);
+    return 0;
+}
+
+Task_test(task, a_detached_task_goes_when_it_has_ended) {
+    cr_expect_eq(rota_spawn(NULL, yield_once, NULL, NULL), 0);
+    cr_expect_eq(rota_loop_tasks(rota_loop_current()), 2u);
+    cr_expect_eq(rota_yield(), 0);
+    cr_expect_eq(rota_yield(), 0);
+    cr_expect_eq(rota_loop_tasks(rota_loop_current()), 1u);
+    return 0;
+}
+
+Task_test(task, handles_may_be_released_in_any_state) {
+    rota_task *t;
+    int64_t ns = 5 * ROTA_MS;
+    int64_t start = rota_now();
+    cr_expect_eq(rota_spawn(&t, sleep_for, &ns, NULL), 0);
+    rota_task_release(t); /* before it starts */
+    rota_task_release(t); /* twice: it is not held any more */
+    cr_expect_eq(rota_spawn(&t, sleep_for, &ns, NULL), 0);
+    cr_expect_eq(rota_yield(), 0);
+    rota_task_release(t); /* while it waits */
+    cr_expect_eq(rota_spawn(&t, return_arg, NULL, NULL), 0);
+    cr_expect_eq(rota_yield(), 0);
+    rota_task_release(t); /* when it has ended */
+    rota_task_release(NULL);
+    cr_expect_eq(rota_loop_tasks(rota_loop_current()), 3u, "released tasks go on");
+    cr_expect_eq(rota_sleep(6 * ROTA_MS), 0);
+    cr_expect_eq(rota_loop_tasks(rota_loop_current()), 1u);
+    cr_expect_eq(since(start), 6 * ROTA_MS);
+    return 0;
+}
+
+static intptr_t release_self(void *unused) {
+    (void)unused;
+    rota_task_release(rota_self());
+    cr_expect_eq(rota_yield(), 0, "the stack stays under the running task");
+    return 0;
+}
+
+Task_test(task, a_task_may_release_its_own_handle) { /* A14 */
+    rota_task *t;
+    cr_expect_eq(rota_spawn(&t, release_self, NULL, NULL), 0);
+    for (int i = 0; i < 3; i++)
+        cr_expect_eq(rota_yield(), 0);
+    cr_expect_eq(rota_await(t, NULL), -ESRCH);
+    return 0;
+}
+
+Task_test(task, release_while_somebody_awaits) {
+    rota_task *t, *joiner;
+    int64_t ns = 5;
+    intptr_t v;
+    cr_expect_eq(rota_spawn(&t, sleep_for, &ns, NULL), 0);
+    cr_expect_eq(rota_spawn(&joiner, await_it, t, NULL), 0);
+    cr_expect_eq(rota_yield(), 0);
+    rota_task_release(t);
+    cr_expect_eq(rota_join(joiner, &v), 0);
+    cr_expect_eq(v, 0);
+    return 0;
+}
+
+Task_test(task, debug_mode_uses_control_blocks_again_last) { /* A16 */
+    rota_task *first, *t;
+    cr_expect_eq(rota_spawn(&first, return_arg, NULL, NULL), 0);
+    cr_expect_eq(rota_join(first, NULL), 0);
+    rota_loop_current()->debug = true;
+    for (int i = 0; i < 8; i++) {
+        cr_expect_eq(rota_spawn(&t, return_arg, NULL, NULL), 0);
+        if (i > 0)
+            cr_expect_neq(t, first);
+        cr_expect_eq(rota_join(t, NULL), 0);
+        if (i > 0)
+            cr_expect_eq(rota_await(first, NULL), -ESRCH);
+    }
+    return 0;
+}
+
+Task_test(task, is_a_future) { /* T7 */
+    rota_task *t;
+    intptr_t v = 0;
+    cr_expect_eq(rota_spawn(&t, return_arg, (void *)5, NULL), 0);
+    cr_expect_eq(rota_future_await(rota_task_future(t), &v), 0);
+    cr_expect_eq(v, 5);
+    cr_expect(rota_future_done(rota_task_future(t)));
+    rota_task_release(t);
+    cr_expect_null(rota_task_future(NULL));
+    return 0;
+}
+
+Task_test(task, a_failure_seen_through_the_future_is_not_reported) {
+    rota_task *t;
+    intptr_t v = 0;
+    for (int way = 0; way < 3; way++) {
+        cr_expect_eq(rota_spawn(&t, return_arg, (void *)-EIO, NULL), 0);
+        if (way == 0)
+            cr_expect_eq(rota_future_await(rota_task_future(t), &v), 0);
+        cr_expect_eq(rota_yield(), 0);
+        if (way == 1)
+            cr_expect_eq(rota_future_await(rota_task_future(t), &v), 0);
+        if (way == 2)
+            cr_expect_eq(rota_future_value(rota_task_future(t), &v), 0);
+        cr_expect_eq(v, -EIO);
+        rota_task_release(t);
+    }
+    return 0;
+}
+
+/* ---- starting ---- */
+
+Task_test(task, starts_behind_everything_queued) { /* T5 */
+    cr_expect_eq(rota_spawn(NULL, note_letter, "a", NULL), 0);
+    cr_expect_eq(rota_spawn(NULL, note_letter, "b", NULL), 0);
+    note('m');
+    cr_expect_eq(rota_yield(), 0);
+    cr_expect_str_eq(trace, "mab");
+    return 0;
+}
+
+static intptr_t spawn_and_go(void *unused) {
+    (void)unused;
+    cr_expect_eq(rota_spawn(NULL, note_letter, "c", NULL), 0);
+    note('p');
+    return 0;
+}
+
+Task_test(task, may_be_spawned_by_a_task_that_ends) { /* A13 */
+    cr_expect_eq(rota_spawn(NULL, spawn_and_go, NULL, NULL), 0);
+    cr_expect_eq(rota_yield(), 0);
+    cr_expect_eq(rota_yield(), 0);
+    cr_expect_str_eq(trace, "pc");
+    return 0;
+}
+
+static void spawn_from_callback(rota_soon *soon, void *arg) {
+    (void)soon;
+    int rc = rota_spawn(NULL, note_letter, "c", NULL);
+    *(int *)arg = rc;
+}
+
+static void spawn_from_timer(rota_timer *timer, void *arg) {
+    (void)timer;
+    *(int *)arg = rota_spawn(NULL, note_letter, "t", NULL);
+}
+
+Task_test(task, may_be_spawned_from_callbacks) { /* A13 */
+    rota_soon soon;
+    rota_timer timer;
+    int a = 1, b = 1;
+    rota_soon_init(&soon, spawn_from_callback, &a);
+    rota_timer_init(&timer, spawn_from_timer, &b);
+    cr_expect_eq(rota_soon_start(rota_loop_current(), &soon), 0);
+    cr_expect_eq(rota_timer_start(rota_loop_current(), &timer, 5), 0);
+    cr_expect_eq(rota_sleep(10), 0);
+    cr_expect(a == 0 && b == 0);
+    cr_expect_str_eq(trace, "ct");
+    return 0;
+}
+
+Test(task, may_be_spawned_before_the_loop_runs) {
+    rota_loop *loop = open_loop();
+    cr_expect_eq(rota_spawn(NULL, note_letter, "a", NULL), 0);
+    cr_expect_eq(rota_loop_tasks(loop), 1u);
+    cr_expect_str_eq(trace, "");
+    cr_expect_eq(rota_loop_run(loop), 0);
+    cr_expect_str_eq(trace, "a");
+    cr_expect_eq(rota_loop_tasks(loop), 0u);
+    close_loop(loop);
+}
+
+static intptr_t note_and_yield(void *letter) {
+    note(*(char *)letter);
+    cr_expect_eq(rota_yield(), 0);
+    note(*(char *)letter);
+    return 0;
+}
+
+Task_test(task, eager_runs_at_once_up_to_its_first_suspension) {
+    cr_expect_eq(rota_spawn(NULL, note_letter, "q", NULL), 0);
+    cr_expect_eq(rota_spawn(NULL, note_and_yield, "e", &(rota_spawn_options){ .eager = true }), 0);
+    note('m');
+    cr_expect_str_eq(trace, "em", "before the spawner goes on, and that goes on before the queue");
+    cr_expect_eq(rota_yield(), 0);
+    cr_expect_str_eq(trace, "emqe");
+    return 0;
+}
+
+Task_test(task, eager_may_end_before_spawn_returns) {
+    rota_task *t;
+    intptr_t v = 0, slot = 0;
+    cr_expect_eq(rota_spawn(&t, return_arg, (void *)3, &(rota_spawn_options){ .eager = true, .result = &slot }), 0);
+    cr_expect_eq(slot, 3);
+    cr_expect(rota_task_done(t));
+    cr_expect_eq(rota_join(t, &v), 0);
+    cr_expect_eq(v, 3);
+    cr_expect_eq(rota_spawn(NULL, return_arg, NULL, &(rota_spawn_options){ .eager = true }), 0);
+    cr_expect_eq(rota_loop_tasks(rota_loop_current()), 1u);
+    return 0;
+}
+
+static intptr_t eager_chain(void *depth) {
+    intptr_t n = (intptr_t)depth;
+    note((char)('0' + n));
+    if (n > 0)
+        cr_expect_eq(rota_spawn(NULL, eager_chain, (void *)(n - 1), &(rota_spawn_options){ .eager = true }), 0);
+    note((char)('0' + n));
+    return 0;
+}
+
+Task_test(task, eager_nests) {
+    cr_expect_eq(rota_spawn(NULL, eager_chain, (void *)3, &(rota_spawn_options){ .eager = true }), 0);
+    cr_expect_str_eq(trace, "32100123");
+    return 0;
+}
+
+Test(task, eager_outside_of_a_task_is_queued) {
+    rota_loop *loop = open_loop();
+    cr_expect_eq(rota_spawn(NULL, note_letter, "a", &(rota_spawn_options){ .eager = true }), 0);
+    cr_expect_str_eq(trace, "");
+    cr_expect_eq(rota_loop_run(loop), 0);
+    cr_expect_str_eq(trace, "a");
+    close_loop(loop);
+}
+
+static intptr_t eager_sleeper(void *unused) {
+    (void)unused;
+    return rota_sleep(7 * ROTA_MS);
+}
+
+Task_test(task, an_eager_task_may_sleep) {
+    rota_task *t;
+    int64_t start = rota_now();
+    cr_expect_eq(rota_spawn(&t, eager_sleeper, NULL, &(rota_spawn_options){ .eager = true }), 0);
+    cr_expect_eq(since(start), 0);
+    cr_expect_eq(rota_join(t, NULL), 0);
+    cr_expect_eq(since(start), 7 * ROTA_MS);
+    return 0;
+}
+
+Task_test(task, many_eager_tasks_in_a_row_keep_their_order) {
+    /* More than the budget of a step 1: the spawner is put back at the front each time. */
+    for (int i = 0; i < 1000; i++) {
+        rota_task *t;
+        cr_expect_eq(rota_spawn(&t, note_and_yield, "x", &(rota_spawn_options){ .eager = true }), 0);
+        cr_expect(!rota_task_done(t));
+        cr_expect_eq(rota_join(t, NULL), 0);
+        memset(trace, 0, sizeof trace);
+    }
+    return 0;
+}
+
+/* ---- cancelled before the first step ---- */
+
+struct first_step {
+    bool ran;
+    int rc;
+};
+
+static intptr_t first_step(void *arg) {
+    struct first_step *s = arg;
+    s->ran = true;
+    s->rc = rota_sleep(1);
+    return s->rc;
+}
+
+Task_test(task, cancelled_before_its_first_step_it_still_runs) {
+    struct first_step s = { false, 0 };
+    rota_task *t;
+    intptr_t v;
+    cr_expect_eq(rota_spawn(&t, first_step, &s, NULL), 0);
+    cr_expect_eq(rota_cancel(t, NULL), 0);
+    cr_expect_eq(rota_join(t, &v), 0);
+    cr_expect(s.ran, "ownership of the argument stays certain");
+    cr_expect_eq(s.rc, -ECANCELED);
+    cr_expect_eq(v, -ECANCELED);
+    return 0;
+}
+
+/* ---- arguments ---- */
+
+struct argument {
+    int id;
+    char text[100];
+    long sum;
+};
+
+static intptr_t check_argument(void *arg) {
+    struct argument *a = arg;
+    cr_expect_eq((uintptr_t)a % _Alignof(max_align_t), 0u);
+    cr_expect_eq(rota_yield(), 0);
+    char expected[32];
+    snprintf(expected, sizeof expected, "argument %d", a->id);
+    cr_expect_str_eq(a->text, expected);
+    cr_expect_eq(a->sum, a->id + 1000);
+    return a->id;
+}
+
+static rota_task *spawn_with_copy(int id) {
+    rota_task *t;
+    struct argument a = { .id = id, .sum = id + 1000 };
+    snprintf(a.text, sizeof a.text, "argument %d", id);
+    cr_expect_eq(rota_spawn(&t, check_argument, &a, &(rota_spawn_options){ .arg_size = sizeof a }), 0);
+    memset(&a, 0xee, sizeof a);
+    return t;
+}
+
+Task_test(task, arguments_are_copied) {
+    rota_task *t[5];
+    intptr_t v;
+    for (int i = 0; i < 5; i++)
+        t[i] = spawn_with_copy(i);
+    for (int i = 0; i < 5; i++) {
+        cr_expect_eq(rota_join(t[i], &v), 0);
+        cr_expect_eq(v, i);
+    }
+    return 0;
+}
+
+static intptr_t use_much_stack(void *depth) {
+    volatile char room[512];
+    memset((char *)(uintptr_t)room, (int)(intptr_t)depth, sizeof room);
+    cr_expect_eq(rota_yield(), 0);
+    if ((intptr_t)depth > 0)
+        (void)use_much_stack((void *)((intptr_t)depth - 1));
+    cr_expect_eq((unsigned char)room[511], (unsigned char)(intptr_t)depth);
+    return 0;
+}
+
+Task_test(task, stacks_serve_with_and_without_argument_in_turn) {
+    for (int i = 0; i < 20; i++) {
+        rota_task *t;
+        cr_expect_eq(rota_join(spawn_with_copy(i), NULL), 0);
+        for (int j = 0; j < i % 3; j++) {
+            cr_expect_eq(rota_spawn(&t, use_much_stack, (void *)8, NULL), 0);
+            cr_expect_eq(rota_join(t, NULL), 0);
+        }
+    }
+    return 0;
+}
+
+Task_test(task, a_large_argument_takes_no_stack_from_the_next_task) {
+    static char big[56 * 1024];
+    for (int i = 0; i < 3; i++) {
+        rota_task *t;
+        cr_expect_eq(rota_spawn(&t, return_arg, big, &(rota_spawn_options){ .arg_size = sizeof big }), 0);
+        intptr_t v = 0;
+        cr_expect_eq(rota_join(t, &v), 0);
+        cr_expect_neq(v, (intptr_t)big);
+        cr_expect_eq(rota_spawn(&t, use_much_stack, (void *)30, NULL), 0);
+        cr_expect_eq(rota_join(t, NULL), 0);
+    }
+    return 0;
+}
+
+static intptr_t check_bytes(void *arg) {
+    unsigned char *bytes = arg;
+    cr_expect_eq((uintptr_t)bytes % _Alignof(max_align_t), 0u);
+    cr_expect_eq((uintptr_t)__builtin_frame_address(0) % 16, 0u, "the frame is aligned as the ABI asks");
+    for (int i = 0; i < bytes[0]; i++)
+        cr_expect_eq(bytes[i], bytes[0]);
+    return 0;
+}
+
+Task_test(task, argument_copies_of_all_small_sizes_are_aligned) {
+    unsigned char bytes[64];
+    for (size_t n = 1; n <= sizeof bytes; n++) {
+        rota_task *t;
+        memset(bytes, (int)n, n);
+        cr_expect_eq(rota_spawn(&t, check_bytes, bytes, &(rota_spawn_options){ .arg_size = n }), 0);
+        cr_expect_eq(rota_join(t, NULL), 0);
+    }
+    return 0;
+}
+
+Task_test(task, an_argument_too_large_for_the_stack_is_refused) {
+    rota_task *t = (rota_task *)1;
+    size_t live = memory.blocks;
+    static char big[128 * 1024];
+    rota_spawn_options opt = { .arg_size = sizeof big };
+    cr_expect_eq(rota_spawn(&t, check_bytes, big, &opt), -EINVAL);
+    cr_expect_null(t);
+    opt.arg_size = SIZE_MAX; /* I08 */
+    cr_expect_eq(rota_spawn(&t, check_bytes, big, &opt), -EINVAL);
+    opt.arg_size = SIZE_MAX - 8;
+    cr_expect_eq(rota_spawn(&t, check_bytes, big, &opt), -EINVAL);
+    opt = (rota_spawn_options){ .arg_size = 8 };
+    cr_expect_eq(rota_spawn(&t, check_bytes, NULL, &opt), -EINVAL, "bytes of nothing");
+    cr_expect_eq(rota_spawn(&t, return_arg, NULL, NULL), 0, "its stack serves others");
+    cr_expect_eq(rota_join(t, NULL), 0);
+    cr_expect_leq(memory.blocks, live + 4);
+    return 0;
+}
+
+/* ---- stacks ---- */
+
+Task_test(task, stack_sizes_are_rounded_up) { /* H07 */
+    static const size_t sizes[] = { 0, 1, 4095, 4096, 5000, 16384, 65537, 9 * 1024 * 1024 };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (int again = 0; again < 2; again++) {
+            rota_task *t;
+            intptr_t v;
+            cr_expect_eq(rota_spawn(&t, return_arg, (void *)1, &(rota_spawn_options){ .stack_size = sizes[i] }), 0);
+            cr_expect_eq(rota_join(t, &v), 0);
+            cr_expect_eq(v, 1);
+        }
+    return 0;
+}
+
+Task_test(task, an_impossible_stack_size_is_an_error) { /* H07, I08 */
+    rota_task *t;
+    rota_spawn_options opt = { .stack_size = SIZE_MAX };
+    cr_expect_eq(rota_spawn(&t, return_arg, NULL, &opt), -EINVAL);
+    cr_expect_null(t);
+    opt.stack_size = (size_t)1 << 60;
+    cr_expect_eq(rota_spawn(&t, return_arg, NULL, &opt), -ENOMEM);
+    return 0;
+}
+
+Task_test(task, runs_on_the_callers_memory) {
+    static _Alignas(16) char stack[SMALL_STACK];
+    intptr_t v;
+    for (int i = 0; i < 3; i++) {
+        rota_task *t;
+        rota_spawn_options opt = { .stack = stack + i, .stack_size = sizeof stack - (size_t)i };
+        cr_expect_eq(rota_spawn(&t, use_much_stack, (void *)3, &opt), 0);
+        cr_expect_eq(rota_join(t, &v), 0);
+        cr_expect_eq(v, 0);
+    }
+    if (!under_valgrind())  /* for which all below the last stack pointer is beyond the end */
+        memset(stack, 0, sizeof stack); /* ours again, all of it */
+    return 0;
+}
+
+Task_test(task, the_callers_memory_may_be_freed_when_the_task_has_ended) {
+    for (int i = 0; i < 20; i++) {
+        char *stack = malloc(SMALL_STACK);
+        rota_task *t;
+        rota_spawn_options opt = { .stack = stack, .stack_size = SMALL_STACK };
+        cr_expect_eq(rota_spawn(&t, yield_once, NULL, &opt), 0);
+        cr_expect_eq(rota_join(t, NULL), 0);
+        if (!under_valgrind())
+            memset(stack, 1, SMALL_STACK);
+        free(stack);
+    }
+    return 0;
+}
+
+Task_test(task, the_callers_memory_may_lie_on_its_own_stack) {
+    char stack[SMALL_STACK / 2];
+    if (under_valgrind())
+        return 0; /* it takes a switch within what it knows as one stack for calls and returns */
+    rota_task *t;
+    struct argument a = { .id = 5, .text = "argument 5", .sum = 1005 };
+    rota_spawn_options opt = { .stack = stack, .stack_size = sizeof stack, .arg_size = sizeof a };
+    intptr_t v;
+    cr_expect_eq(rota_spawn(&t, check_argument, &a, &opt), 0);
+    cr_expect_eq(rota_join(t, &v), 0);
+    cr_expect_eq(v, 5);
+    memset(stack, 0, sizeof stack);
+    return 0;
+}
+
+Task_test(task, memory_too_small_for_a_stack_is_refused) { /* H07 */
+    static char tiny[8192];
+    rota_task *t;
+    static const size_t sizes[] = { 0, 1, 64, 500, 900 };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        rota_spawn_options opt = { .stack = tiny, .stack_size = sizes[i] };
+        cr_expect_eq(rota_spawn(&t, return_arg, NULL, &opt), -EINVAL, "size %zu", sizes[i]);
+        cr_expect_null(t);
+    }
+    cr_expect_eq(rota_spawn(&t, return_arg, NULL, &(rota_spawn_options){ .stack = tiny, .stack_size = SIZE_MAX }),
+                 -EINVAL);
+    return 0;
+}
+
+static intptr_t overwrite_canary(void *stack) {
+    memset(stack, 0x55, 32);
+    return rota_yield();
+}
+
+static intptr_t overrun_main(void *unused) {
+    static _Alignas(16) char stack[SMALL_STACK];
+    (void)unused;
+    rota_task *t;
+    rota_spawn_options opt = { .name = "greedy", .stack = stack, .stack_size = sizeof stack };
+    cr_expect_eq(rota_spawn(&t, overwrite_canary, stack, &opt), 0);
+    return rota_join(t, NULL);
+}
+
+Test(task, an_overrun_of_the_callers_memory_is_reported_once) { /* H04 */
+    cr_expect_eq(run_with(overrun_main, NULL, NULL, NULL), 0);
+    cr_expect_eq(reports_of(ROTA_REPORT_STACK), 1);
+    cr_expect_str_eq(report_of(ROTA_REPORT_STACK)->task, "greedy");
+    cr_expect_eq(reports.n, 1);
+}
+
+Task_test(task, stack_use_can_be_asked) {
+    rota_task *t;
+    cr_expect_eq(rota_spawn(&t, use_much_stack, (void *)8, NULL), 0);
+    for (int i = 0; i < 6; i++)
+        cr_expect_eq(rota_yield(), 0);
+    size_t used = rota_task_stack_used(t);
+    cr_expect(used >= 3 * 512 && used <= 65536, "%zu", used);
+    cr_expect_eq(rota_join(t, NULL), 0);
+    cr_expect_eq(rota_task_stack_used(NULL), 0u);
+    return 0;
+}
+
+Task_test(task, many_spawns_use_the_same_memory_again) { /* A15 */
+    size_t blocks = 0;
+    for (int i = 0; i < 10000; i++) {
+        rota_task *t;
+        cr_expect_eq(rota_spawn(&t, return_arg, NULL, NULL), 0);
+        cr_expect_eq(rota_join(t, NULL), 0);
+        if (i == 100)
+            blocks = memory.calls;
+    }
+    cr_expect_eq(memory.calls, blocks, "no allocation after the first few");
+    return 0;
+}
+
+static intptr_t nested_join(void *depth) {
+    intptr_t n = (intptr_t)depth, v = 0;
+    rota_task *t;
+    if (n == 0)
+        return 0;
+    int rc = rota_spawn(&t, nested_join, (void *)(n - 1), &(rota_spawn_options){ .stack_size = SMALLEST_STACK });
+    if (rc < 0)
+        return rc;
+    rc = rota_join(t, &v);
+    return rc < 0 || rota_failed(v) ? -EIO : v + 1;
+}
+
+Task_test(task, tens_of_thousands_nested_joins) { /* H15 */
+    rota_task *t;
+    intptr_t v = 0;
+    enum { DEPTH = 30000 };
+    cr_expect_eq(rota_spawn(&t, nested_join, (void *)DEPTH, NULL), 0);
+    cr_expect_eq(rota_join(t, &v), 0);
+    cr_expect(v == DEPTH || v == -EIO || v == -ENOMEM, "%ld", (long)v);
+    return 0;
+}
+
+/* ---- limits and wrong use ---- */
+
+static intptr_t spawn_three(void *unused) {
+    (void)unused;
+    rota_task *t;
+    int64_t ns = 1;
+    cr_expect_eq(rota_spawn(NULL, sleep_for, &ns, NULL), 0);
+    cr_expect_eq(rota_spawn(NULL, sleep_for, &ns, NULL), 0);
+    cr_expect_eq(rota_spawn(&t, sleep_for, &ns, NULL), -EAGAIN, "main and two are three");
+    cr_expect_null(t);
+    cr_expect_eq(rota_sleep(2), 0);
+    cr_expect_eq(rota_spawn(NULL, return_arg, NULL, NULL), 0);
+    return 0;
+}
+
+Test(task, max_tasks_limits_those_alive) { /* I10 */
+    rota_loop_options opt = test_options();
+    opt.max_tasks = 3;
+    cr_expect_eq(run_with(spawn_three, NULL, NULL, &opt), 0);
+    cr_expect_eq(reports.n, 0);
+}
+
+Test(task, spawn_needs_a_function_and_a_loop) { /* I03 */
+    rota_task *t = (rota_task *)1;
+    cr_expect_eq(rota_spawn(&t, return_arg, NULL, NULL), -EINVAL, "no current loop");
+    cr_expect_null(t);
+    rota_loop *loop = open_loop();
+    t = (rota_task *)1;
+    cr_expect_eq(rota_spawn(&t, NULL, NULL, NULL), -EINVAL);
+    cr_expect_null(t);
+    cr_expect_eq(rota_loop_close(loop), 0);
+    cr_expect_eq(rota_loop_set_current(loop), -ESHUTDOWN);
+    cr_expect_eq(rota_spawn(&t, return_arg, NULL, NULL), -EINVAL, "a closed loop is not current");
+    close_loop(loop);
+}
+
+Test(task, null_handles) { /* I03 */
+    rota_loop *loop = open_loop();
+    intptr_t v = 0;
+    char line[64];
+    cr_expect_eq(rota_await(NULL, &v), -EINVAL);
+    cr_expect_eq(v, -EINVAL);
+    cr_expect_eq(rota_join(NULL, NULL), -EINVAL);
+    cr_expect_eq(rota_cancel(NULL, NULL), -EINVAL);
+    cr_expect_eq(rota_task_result(NULL, NULL), -EINVAL);
+    cr_expect(!rota_task_done(NULL));
+    cr_expect_null(rota_task_name(NULL));
+    cr_expect_gt(rota_task_describe(NULL, line, sizeof line), 0u);
+    cr_expect_gt(rota_task_describe(NULL, NULL, 0), 0u);
+    cr_expect_eq(rota_loop_tasks(NULL), 0u);
+    close_loop(loop);
+}
+
+Test(task, suspending_calls_outside_of_tasks_are_refused) { /* A20 */
+    rota_call call = { return_arg, NULL, 0 };
+    for (int with_loop = 0; with_loop < 2; with_loop++) {
+        rota_loop *loop = with_loop ? open_loop() : NULL;
+        rota_task *t = NULL;
+        intptr_t v = 0;
+        cr_expect_null(rota_self());
+        cr_expect_eq(rota_yield(), -EPERM);
+        cr_expect_eq(rota_sleep(1), -EPERM);
+        cr_expect_eq(rota_sleep(0), -EPERM);
+        cr_expect_eq(rota_sleep_until(0), -EPERM);
+        cr_expect_eq(rota_gather(&call, 1, NULL), -EPERM);
+        cr_expect(!rota_uncancel());
+        cr_expect(!rota_cancelled(NULL, NULL));
+        if (loop) {
+            cr_expect_eq(rota_spawn(&t, return_arg, NULL, NULL), 0);
+            cr_expect_eq(rota_await(t, &v), -EPERM);
+            cr_expect_eq(v, -EPERM);
+            cr_expect_eq(rota_join(t, NULL), -EPERM, "and it is released");
+            cr_expect_eq(rota_loop_run(loop), 0);
+            close_loop(loop);
+        }
+    }
+}
+
+static void suspend_in_callback(rota_soon *soon, void *arg) {
+    (void)soon;
+    (void)arg;
+    cr_expect_null(rota_self());
+    cr_expect_eq(rota_yield(), -EPERM);
+    cr_expect_eq(rota_sleep(5), -EPERM);
+    note('c');
+}
+
+Task_test(task, callbacks_cannot_suspend) {
+    rota_soon soon;
+    rota_soon_init(&soon, suspend_in_callback, NULL);
+    cr_expect_eq(rota_soon_start(rota_loop_current(), &soon), 0);
+    cr_expect_eq(rota_yield(), 0);
+    cr_expect_str_eq(trace, "c");
+    return 0;
+}
+
+static void *use_from_thread(void *task) {
+    intptr_t v = 0;
+    cr_expect_null(rota_self());
+    cr_expect_eq(rota_cancel(task, NULL), -EPERM);
+    cr_expect_eq(rota_await(task, &v), -EPERM);
+    cr_expect_eq(v, -EPERM);
+    cr_expect_eq(rota_task_result(task, &v), -EPERM);
+    cr_expect(!rota_task_done(task));
+    cr_expect_null(rota_task_name(task));
+    cr_expect_null(rota_task_future(task));
+    cr_expect_eq(rota_task_stack_used(task), 0u);
+    rota_task_release(task); /* nothing */
+    cr_expect_eq(rota_spawn(NULL, return_arg, NULL, NULL), -EINVAL, "this thread has no loop");
+    cr_expect_eq(rota_yield(), -EPERM, "A18");
+    return NULL;
+}
+
+Task_test(task, other_threads_are_refused) { /* A13, A18, I05, H10 */
+    rota_task *t;
+    pthread_t thread;
+    cr_expect_eq(rota_spawn(&t, yield_once, NULL, NULL), 0);
+    cr_expect_eq(pthread_create(&thread, NULL, use_from_thread, t), 0);
+    pthread_join(thread, NULL);
+    cr_expect_eq(rota_join(t, NULL), 0);
+    return 0;
+}
+
+static void *run_foreign_loop(void *loop) {
+    cr_expect_eq(rota_loop_set_current(loop), -EPERM);
+    cr_expect_eq(rota_loop_run_until(loop, rota_self(), NULL), -EPERM);
+    cr_expect_eq(rota_loop_close(loop), -EPERM);
+    return NULL;
+}
+
+Test(task, a_loop_belongs_to_its_thread) { /* I05 */
+    rota_loop *loop = open_loop();
+    pthread_t thread;
+    cr_expect_eq(pthread_create(&thread, NULL, run_foreign_loop, loop), 0);
+    pthread_join(thread, NULL);
+    close_loop(loop);
+}
+
+/* How a forked child ends. By becoming another program when all is well, so that nobody looks for leaks in half
+ * of a process. */
+static void child_exit(int wrong) {
+    if (!wrong)
+        (void)execlp("true", "true", (char *)NULL);
+    _exit(wrong ? wrong : 99);
+}
+
+static int child_result(pid_t pid) {
+    int status = -1;
+    cr_expect_eq(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+Task_test(task, after_fork_the_child_is_refused) {
+    rota_task *t;
+    rota_loop *loop = rota_loop_current();
+    cr_expect_eq(rota_spawn(&t, yield_once, NULL, NULL), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        intptr_t v;
+        int wrong = rota_yield() != -EPERM;
+        wrong += rota_cancel(t, NULL) != -EINVAL;
+        wrong += rota_await(t, &v) != -EINVAL;
+        wrong += rota_spawn(NULL, return_arg, NULL, NULL) != -EINVAL;
+        wrong += rota_loop_set_current(loop) != -EINVAL;
+        wrong += rota_self() != NULL;
+        child_exit(wrong);
+    }
+    cr_expect_eq(child_result(pid), 0);
+    cr_expect_eq(rota_join(t, NULL), 0);
+    return 0;
+}
+
+static intptr_t new_loop_main(void *unused) {
+    (void)unused;
+    return rota_sleep(1) == 0 ? 17 : 0;
+}
+
+Test(task, after_fork_the_child_may_close_and_start_anew) { /* G09 */
+    rota_loop *loop = open_loop();
+    rota_task *t;
+    cr_expect_eq(rota_spawn(&t, wait_forever, NULL, NULL), 0);
+    cr_expect_geq(rota_loop_turn(loop, 0), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        intptr_t v = 0;
+        int wrong = rota_loop_run(loop) != -EINVAL;
+        wrong += rota_loop_free(loop) != 0;
+        rota_loop_options opt = test_options();
+        wrong += rota_run(new_loop_main, NULL, &v, &opt) != 0 || v != 17;
+        child_exit(wrong);
+    }
+    cr_expect_eq(child_result(pid), 0);
+    cr_expect_eq(rota_cancel(t, NULL), 0);
+    rota_task_release(t);
+    cr_expect_eq(rota_loop_run(loop), 0, "the parent's loop is as it was");
+    close_loop(loop);
+}
+
+Task_test(task, after_fork_inside_a_task_the_child_may_close_the_loop) {
+    rota_loop *loop = rota_loop_current();
+    pid_t pid = fork();
+    if (pid == 0)
+        child_exit(rota_loop_close(loop) != 0);
+    cr_expect_eq(child_result(pid), 0);
+    cr_expect_eq(rota_yield(), 0);
+    return 0;
+}
+
+/* ---- reports ---- */
+
+static intptr_t detach_a_failure(void *unused) {
+    (void)unused;
+    cr_expect_eq(rota_spawn(NULL, return_arg, (void *)-EIO, &(rota_spawn_options){ .name = "loser" }), 0);
+    return rota_yield();
+}
+
+Test(task, a_failure_nobody_looked_at_is_reported_once) { /* A08, E2 */
+    cr_expect_eq(run_with(detach_a_failure, NULL, NULL, NULL), 0);
+    cr_expect_eq(reports.n, 1);
+    const struct kept_report *r = report_of(ROTA_REPORT_UNAWAITED);
+    cr_expect_eq(r->error, -EIO);
+    cr_expect_str_eq(r->task, "loser");
+    cr_expect_not_null(r->at.file);
+    cr_expect_str_eq(r->at.file ? r->at.file : "", __FILE__);
+    cr_expect_gt(r->at.line, 0);
+    cr_expect_not_null(strstr(r->text, "'loser'"), "%s", r->text);
+    cr_expect_not_null(strstr(r->text, "never awaited"), "%s", r->text);
+    cr_expect_not_null(strstr(r->text, "test_task.c:"), "%s", r->text);
+}
+
+static intptr_t release_a_failure(void *unused) {
+    (void)unused;
+    rota_task *t;
+    cr_expect_eq(rota_spawn(&t, return_arg, (void *)-EIO, NULL), 0);
+    cr_expect_eq(rota_yield(), 0);
+    cr_expect_eq(reports.n, 0, "as long as there is a handle, somebody may look");
+    rota_task_release(t);
+    cr_expect_eq(reports.n, 1);
+    cr_expect_eq(rota_spawn(&t, return_arg, (void *)-EIO, NULL), 0);
+    rota_task_release(t);
+    cr_expect_eq(rota_yield(), 0);
+    cr_expect_eq(reports.n, 2);
+    return 0;
+}
+
+Test(task, a_failure_released_unseen_is_reported) {
+    cr_expect_eq(run_with(release_a_failure, NULL, NULL, NULL), 0);
+    cr_expect_eq(reports_of(ROTA_REPORT_UNAWAITED), 2);
+}
+
+Task_test(task, a_failure_that_was_looked_at_is_not_reported) {
+    rota_task *t;
+    cr_expect_eq(rota_spawn(&t, return_arg, (void *)-EIO, NULL), 0);
+    cr_expect_eq(rota_await(t, &(intptr_t){ 0 }), 0);
+    rota_task_release(t);
+    cr_expect_eq(rota_spawn(&t, return_arg, (void *)-EIO, NULL), 0);
+    cr_expect_eq(rota_yield(), 0);
+    cr_expect_eq(rota_await(t, &(intptr_t){ 0 }), 0, "it had ended before");
+    rota_task_release(t);
+    cr_expect_eq(rota_spawn(&t, return_arg, (void *)-EIO, NULL), 0);
+    cr_expect_eq(rota_yield(), 0);
+    cr_expect_eq(rota_task_result(t, NULL), 0);
+    rota_task_release(t);
+    return 0;
+}
+
+Task_test(task, a_cancelled_task_is_not_reported) {
+    rota_task *t;
+    cr_expect_eq(rota_spawn(&t, wait_forever, NULL, NULL), 0);
+    cr_expect_eq(rota_yield(), 0);
+    cr_expect_eq(rota_cancel(t, NULL), 0);
+    rota_task_release(t);
+    cr_expect_eq(rota_yield(), 0);
+    return 0;
+}
+
+static intptr_t time_out_detached(void *unused) {
+    (void)unused;
+    cr_expect_eq(rota_spawn(NULL, wait_forever, NULL, &(rota_spawn_options){ .timeout = 5 }), 0);
+    return rota_sleep(10);
+}
+
+Test(task, a_task_that_timed_out_unseen_is_reported) {
+    cr_expect_eq(run_with(time_out_detached, NULL, NULL, NULL), 0);
+    cr_expect_eq(reports_of(ROTA_REPORT_UNAWAITED), 1);
+    cr_expect_eq(report_of(ROTA_REPORT_UNAWAITED)->error, -ETIMEDOUT);
+}
+
+/* ---- names ---- */
+
+Task_test(task, name_is_kept) {
+    static char long_name[4097];
+    rota_task *t;
+    char line[64];
+    memset(long_name, 'n', sizeof long_name - 1);
+    cr_expect_str_eq(rota_task_name(rota_self()), "main");
+    cr_expect_eq(rota_spawn(&t, return_arg, NULL, NULL), 0);
+    cr_expect_str_eq(rota_task_name(t), "");
+    cr_expect_eq(rota_join(t, NULL), 0);
+    cr_expect_eq(rota_spawn(&t, return_arg, NULL, &(rota_spawn_options){ .name = "" }), 0);
+    cr_expect_str_eq(rota_task_name(t), "");
+    cr_expect_eq(rota_join(t, NULL), 0);
+    cr_expect_eq(rota_spawn(&t, return_arg, NULL, &(rota_spawn_options){ .name = long_name }), 0); /* A21 */
+    cr_expect_eq(rota_task_name(t), long_name);
+    cr_expect_gt(rota_task_describe(t, line, sizeof line), 4096u);
+    cr_expect_eq(strlen(line), sizeof line - 1, "cut off, and ended");
+    cr_expect_eq(rota_join(t, NULL), 0);
+    return 0;
+}
+
+/* ---- deadlines of tasks ---- */
+
+Task_test(task, timeout_option_is_its_own_deadline) {
+    rota_task *t;
+    intptr_t v;
+    int64_t start = rota_now(), ns = 50 * ROTA_MS;
+    cr_expect_eq(rota_spawn(&t, sleep_for, &ns, &(rota_spawn_options){ .timeout = 20 * ROTA_MS }), 0);
+    cr_expect_eq(rota_join(t, &v), 0);
+    cr_expect_eq(v, -ETIMEDOUT);
+    cr_expect_eq(since(start), 20 * ROTA_MS);
+    return 0;
+}
+
+Task_test(task, timeout_of_the_spawner_is_not_the_childs) {
+    rota_task *t;
+    intptr_t v;
+    int64_t start = rota_now(), ns = 50 * ROTA_MS;
+    rota_scope s;
+    rota_timeout_begin(&s, 10 * ROTA_MS);
+    cr_expect_eq(rota_spawn(&t, sleep_for, &ns, NULL), 0);
+    cr_expect_eq(rota_scope_end(&s, rota_await(t, NULL)), -ETIMEDOUT);
+    cr_expect_eq(since(start), 10 * ROTA_MS);
+    cr_expect_eq(rota_join(t, &v), 0);
+    cr_expect_eq(v, 0);
+    cr_expect_eq(since(start), 50 * ROTA_MS);
+    return 0;
+}
