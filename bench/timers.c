@@ -1,0 +1,180 @@
+/* Timers, N outstanding, on a virtual clock (so that no clock is read): start; cancel; the server's pattern (30 s
+ * timeouts that are nearly always moved before they expire); expire. The floor stores the deadline in an array. */
+#include <stdlib.h>
+
+#include "bench.h"
+#include "rota.h"
+
+enum { OPERATIONS = 4000000 };
+
+static uint64_t seed;
+
+static uint64_t random64(void) {
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return seed;
+}
+
+static long passes(long n) {
+    long p = OPERATIONS / bench_divide / n;
+    return p > 0 ? p : 1;
+}
+
+/* Deadlines between 0 and 60 s; visited in another order than memory's. */
+static int64_t *delays;
+static uint32_t *order;
+
+static void prepare(long n) {
+    delays = malloc((size_t)n * sizeof *delays);
+    order = malloc((size_t)n * sizeof *order);
+    seed = 0x9e3779b97f4a7c15u;
+    for (long i = 0; i < n; i++) {
+        delays[i] = (int64_t)(random64() % (uint64_t)(60 * ROTA_S));
+        order[i] = (uint32_t)i;
+    }
+    for (long i = n - 1; i > 0; i--) {
+        long j = (long)(random64() % (uint64_t)(i + 1));
+        uint32_t t = order[i];
+        order[i] = order[j];
+        order[j] = t;
+    }
+}
+
+static void finish(void) {
+    free(delays);
+    free(order);
+}
+
+/* ---- floor: an object of a timer's size with a deadline in it ---- */
+
+struct floor_timer {
+    int64_t deadline;
+    char rest[sizeof(rota_timer) - sizeof(int64_t)];
+};
+
+static double floor_store(long n) {
+    prepare(n);
+    struct floor_timer *timers = calloc((size_t)n, sizeof *timers);
+    long p = passes(n);
+    int64_t start = bench_now();
+    for (long k = 0; k < p; k++)
+        for (long i = 0; i < n; i++) {
+            struct floor_timer *volatile t = &timers[order[i]];
+            t->deadline = delays[i] + k;
+        }
+    double ns = (double)(bench_now() - start) / (double)(p * n);
+    free(timers);
+    finish();
+    return ns;
+}
+
+/* ---- rota ---- */
+
+static long fired;
+
+static void fire(rota_timer *timer, void *arg) {
+    (void)timer, (void)arg;
+    fired++;
+}
+
+static rota_loop *loop;
+static rota_timer *timers;
+
+static void open_loop(long n) {
+    prepare(n);
+    if (rota_loop_new(&loop, &(rota_loop_options){ .virtual_clock = true }) < 0)
+        bench_die("rota_loop_new");
+    timers = malloc((size_t)n * sizeof *timers);
+    for (long i = 0; i < n; i++)
+        rota_timer_init(&timers[i], fire, NULL);
+}
+
+static void close_loop(void) {
+    rota_loop_free(loop);
+    free(timers);
+    finish();
+}
+
+static void start_all(long n) {
+    for (long i = 0; i < n; i++)
+        if (rota_timer_start(loop, &timers[order[i]], delays[i]) < 0)
+            bench_die("rota_timer_start");
+}
+
+static void stop_all(long n) {
+    for (long i = 0; i < n; i++)
+        rota_timer_stop(loop, &timers[i]);
+}
+
+static double rota_start(long n) {
+    open_loop(n);
+    int64_t ns = 0;
+    for (long k = 0; k < passes(n); k++) {
+        int64_t start = bench_now();
+        start_all(n);
+        ns += bench_now() - start;
+        stop_all(n);
+    }
+    close_loop();
+    return (double)ns / (double)(passes(n) * n);
+}
+
+static double rota_cancel_timers(long n) {
+    open_loop(n);
+    int64_t ns = 0;
+    for (long k = 0; k < passes(n); k++) {
+        start_all(n);
+        int64_t start = bench_now();
+        for (long i = 0; i < n; i++)
+            rota_timer_stop(loop, &timers[order[n - 1 - i]]);
+        ns += bench_now() - start;
+    }
+    close_loop();
+    return (double)ns / (double)(passes(n) * n);
+}
+
+static double rota_rearm(long n) {
+    open_loop(n);
+    for (long i = 0; i < n; i++)
+        if (rota_timer_start(loop, &timers[i], 30 * ROTA_S) < 0)
+            bench_die("rota_timer_start");
+    long p = passes(n);
+    int64_t start = bench_now();
+    for (long k = 0; k < p; k++)
+        for (long i = 0; i < n; i++)
+            if (rota_timer_start(loop, &timers[order[i]], 30 * ROTA_S + k * ROTA_US) < 0)
+                bench_die("rota_timer_start");
+    double ns = (double)(bench_now() - start) / (double)(p * n);
+    stop_all(n);
+    close_loop();
+    return ns;
+}
+
+static double rota_expire(long n) {
+    open_loop(n);
+    int64_t ns = 0;
+    for (long k = 0; k < passes(n); k++) {
+        start_all(n);
+        fired = 0;
+        int64_t start = bench_now();
+        if (rota_loop_run(loop) < 0 || fired != n)
+            bench_die("rota_loop_run");
+        ns += bench_now() - start;
+    }
+    close_loop();
+    return (double)ns / (double)(passes(n) * n);
+}
+
+#define SIZES(name, floor, rota) \
+    { "timers", name "_1000", "ns", 1000, { { "floor", floor }, { "rota", rota } } }, \
+    { "timers", name "_100000", "ns", 100000, { { "floor", floor }, { "rota", rota } } }, \
+    { "timers", name "_1000000", "ns", 1000000, { { "floor", floor }, { "rota", rota } } }
+
+const struct bench bench_timers[] = {
+    SIZES("timer_start", floor_store, rota_start),
+    SIZES("timer_cancel", floor_store, rota_cancel_timers),
+    SIZES("timer_rearm", floor_store, rota_rearm),
+    SIZES("timer_expire", floor_store, rota_expire),
+    { 0 }
+};
