@@ -98,7 +98,14 @@ need() {
 configure() {
     folder=$1
     shift
-    [ -e "$folder/build.ninja" ] || meson setup "$@" "$folder" "$root"
+    # What was missing when the folder was configured (by the demo, say) may have been installed since.
+    found=$({ has criterion && printf criterion; has c++ && printf ' c++'; } || :)
+    if [ ! -e "$folder/build.ninja" ]; then
+        meson setup "$@" "$folder" "$root"
+    elif [ "$found" != "$(cat "$folder/tools-found" 2>/dev/null)" ]; then
+        meson setup --reconfigure "$@" "$folder" "$root"
+    fi
+    printf %s "$found" >"$folder/tools-found"
 }
 
 # ---- stages ------------------------------------------------------------------------------------------
