@@ -47,11 +47,12 @@ static void callback_append(rota_future *future, rota_done *done) {
     }
 }
 
-static void callback_queue(rota_loop *loop, rota_done *done, intptr_t value) {
+/* In the loop in which it was asked for, whichever loop of the thread sets the future. */
+static void callback_queue(rota_done *done, intptr_t value) {
     done->value_ = value;
     done->state_ = CALLBACK_QUEUED;
     rota_soon_init(&done->soon_, run_done, done);
-    rota__loop_push(loop, &done->soon_.ready_);
+    rota__loop_push(done->loop_, &done->soon_.ready_);
 }
 
 int rota_future_on_done(rota_future *future, rota_done *done, void (*fn)(rota_done *done, intptr_t value, void *arg),
@@ -71,7 +72,7 @@ int rota_future_on_done(rota_future *future, rota_done *done, void (*fn)(rota_do
     done->chains_ = false;
     if (future->state_ == SET) {
         future->flags_ |= ROTA__FUTURE_SEEN;
-        callback_queue(loop, done, future->value_);
+        callback_queue(done, future->value_);
         return 0;
     }
     done->state_ = CALLBACK_WAITS;
@@ -110,7 +111,7 @@ static bool wake_all(rota_future *future, intptr_t woken, intptr_t value) {
     return wanted;
 }
 
-bool rota__future_resolve(rota_loop *loop, rota_future *future, intptr_t value) {
+bool rota__future_resolve(rota_future *future, intptr_t value) {
     bool wanted = future->callbacks_ != NULL;
     rota_done *done;
     future->state_ = SET;
@@ -118,7 +119,7 @@ bool rota__future_resolve(rota_loop *loop, rota_future *future, intptr_t value) 
     wanted |= wake_all(future, 0, value);
     while ((done = future->callbacks_)) {
         callback_unlink(future, done);
-        callback_queue(loop ? loop : done->loop_, done, value);
+        callback_queue(done, value);
     }
     return wanted;
 }
@@ -137,7 +138,7 @@ int rota_future_set(rota_future *future, intptr_t value) {
     int rc = loop ? rota__loop_check(loop) : 0;
     if (rc < 0)
         return rc;
-    (void)rota__future_resolve(NULL, future, value);
+    (void)rota__future_resolve(future, value);
     return 0;
 }
 
@@ -155,7 +156,7 @@ int rota_future_close(rota_future *future) {
         (void)rota_done_remove(done);
         /* Queued, not called from here: chains may be long, and closing must not go as deep. */
         if (done->chains_)
-            callback_queue(done->loop_, done, -ESHUTDOWN);
+            callback_queue(done, -ESHUTDOWN);
     }
     return 0;
 }

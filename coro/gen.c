@@ -82,7 +82,11 @@ static inline __attribute__((always_inline)) int run(rota_gen *g, unsigned state
     g->state_ = state;
     g->driver_ = driver;
     g->scope_ = driver ? driver->scope : NULL;
+    if (driver)
+        driver->elsewhere++;
     int rc = rota_co_resume(g->co_, in, out);
+    if (driver)
+        driver->elsewhere--;
     g->driver_ = NULL;
     if (rc == ROTA_YIELDED) {
         g->state_ = SUSPENDED;

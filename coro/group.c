@@ -63,6 +63,8 @@ intptr_t rota_group_end(rota_group *group, intptr_t v) {
         fail(group, v, "the body of the group failed");
     if (self->due != INT64_MIN && self->loop->now >= self->due)
         rota__scope_expire(self);
+    if (group->running_ && group->scope.flags_ & ROTA__SCOPE_NO_SUSPEND)
+        rota__scope_will_suspend(self);
     while (group->running_) {
         struct rota__wait wait = { .what = rota__waits_for_group, .on = group, .until = ROTA_FOREVER };
         group->waiter_ = &wait;

@@ -42,11 +42,11 @@ int rota_loop_run_until(rota_loop *loop, rota_task *task, intptr_t *result) {
     return rota__two_channels(until.done ? 0 : rc, until.value, result);
 }
 
-static int run_main(rota_loop *loop, rota_fn *fn, void *arg, intptr_t *value) {
+static int run_main(rota_at at, rota_loop *loop, rota_fn *fn, void *arg, intptr_t *value) {
     rota_task *task;
     rota_loop *outer = rota__current;
     rota__current = loop;
-    int rc = rota_spawn(&task, fn, arg, &(rota_spawn_options){ .name = "main" });
+    int rc = rota_spawn_at(at, &task, fn, arg, &(rota_spawn_options){ .name = "main" });
     rota__current = outer;
     if (rc < 0)
         return rc;
@@ -55,7 +55,7 @@ static int run_main(rota_loop *loop, rota_fn *fn, void *arg, intptr_t *value) {
     return rc;
 }
 
-int rota_run(rota_fn *fn, void *arg, intptr_t *result, const rota_loop_options *opt) {
+int rota_run_at(rota_at at, rota_fn *fn, void *arg, intptr_t *result, const rota_loop_options *opt) {
     rota_loop *loop, *outer = rota__current;
     intptr_t value = 0;
     if (outer && outer->in_turn)
@@ -63,7 +63,7 @@ int rota_run(rota_fn *fn, void *arg, intptr_t *result, const rota_loop_options *
     int rc = fn ? rota_loop_new(&loop, opt) : -EINVAL;
     if (rc < 0)
         return rota__two_channels(rc, 0, result);
-    rc = run_main(loop, fn, arg, &value);
+    rc = run_main(at, loop, fn, arg, &value);
     (void)rota_loop_free(loop);
     rota__current = outer;
     return rota__two_channels(rc, value, result);

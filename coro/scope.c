@@ -111,17 +111,37 @@ void rota__scope_expire(rota_task *task) {
 
 /* The ROTA_NO_SUSPEND block that the task is in; NULL when it is in none. */
 static const rota_scope *no_suspend_block(const rota_task *task) {
+    const rota_scope *block = NULL;
     for (const rota_scope *s = task->scope; s != &task->root; s = s->outer_)
         if (s->flags_ & ROTA__SCOPE_NO_SUSPEND)
-            return s;
-    return NULL;
+            block = s;
+    return block;
+}
+
+static void report_suspension(const rota_task *task, const rota_scope *block) {
+    char line[512];
+    struct rota__text t;
+    rota__text_init(&t, line, sizeof line);
+    rota__text_add(&t, "task ");
+    rota__task_name_text(&t, task);
+    rota__text_add(&t, " made a call that may suspend, inside the ROTA_NO_SUSPEND at ");
+    rota__text_add(&t, block->at_.file);
+    rota__text_add(&t, ":");
+    rota__text_number(&t, block->at_.line);
+    rota__report(task->loop, ROTA_REPORT_NO_SUSPEND, -EPERM, task->name, &block->at_, line);
+}
+
+/* For what suspends in any case, the end of a group. */
+void rota__scope_will_suspend(const rota_task *task) {
+    const rota_scope *block = no_suspend_block(task);
+    if (block)
+        report_suspension(task, block);
 }
 
 int rota__refuse(rota_task *task) {
     const rota_scope *block = no_suspend_block(task);
     if (block) {
-        rota__report(task->loop, ROTA_REPORT_NO_SUSPEND, -EPERM, task->name, &block->at_,
-                     "a call that may suspend was made inside ROTA_NO_SUSPEND");
+        report_suspension(task, block);
         return -EPERM;
     }
     if (task->due != INT64_MIN)
@@ -190,6 +210,8 @@ static bool is_intact(const rota_task *task, const struct rota__scope_note *note
 /* Is the scope in a frame that has been left? Such a frame lies below `frame`, the caller's of the library, on the
  * task's own stack. A scope that lies elsewhere (static memory, the heap) cannot be judged by its address. */
 static bool is_below(const rota_task *task, const rota_scope *scope, const void *frame) {
+    if (task->elsewhere)
+        return false; /* on a generator's stack, which may even lie in one of this task's frames */
     uintptr_t base = (uintptr_t)task->runner->stack.base;
     return (uintptr_t)scope - base < (uintptr_t)frame - base && (uintptr_t)frame - base <= task->runner->stack.size;
 }
@@ -253,7 +275,7 @@ void rota__scope_open(rota_task *task, rota_at at, rota_scope *scope, int64_t de
     scope->inner_ = NULL;
     scope->task_ = task;
     scope->deadline_ = deadline;
-    scope->flags_ = flags;
+    scope->flags_ = flags |= task->scope->flags_ & ROTA__SCOPE_NO_SUSPEND; /* nothing lifts that, no shield either */
     scope->reason_ = NULL;
     scope->at_ = at;
     scope->cancelled_at_.file = NULL;
@@ -311,10 +333,31 @@ static bool is_mine(const rota_scope *scope) {
     return task && rota__current && rota__current->running == task && scope != &task->root;
 }
 
+/* Is the task inside it? Through the notes first: the innermost ones may have been forgotten, and must not be read. */
+static bool is_inside(const rota_task *task, const rota_scope *scope) {
+    const rota_scope *at = task->scope;
+    for (unsigned d = task->depth; d > 0 && task->depth - d < ROTA__SCOPE_NOTES; d--) {
+        const struct rota__scope_note *note = &task->notes[d % ROTA__SCOPE_NOTES];
+        if (note->scope == scope)
+            return true;
+        if (!note->scope)
+            break;
+        at = note->outer;
+    }
+    for (; at && at != &task->root; at = at->outer_)
+        if (at == scope)
+            return true;
+    return false;
+}
+
 intptr_t rota_scope_end(rota_scope *scope, intptr_t v) {
     if (!is_mine(scope))
         return v;
     rota_task *task = scope->task_;
+    if (!is_inside(task, scope)) {
+        scope->task_ = NULL; /* left already, and reported, at the end of one around it */
+        return v;
+    }
     rota__scope_repair(task, scope, NULL);
     pop(task);
     return rota__scope_convert(scope, v);

@@ -104,6 +104,9 @@ int rota_signals_close(rota_signals *s) {
         return -EINVAL;
     if (!s->slots_)
         return 0;
+    int rc = rota__loop_check(s->loop_);
+    if (rc < 0 && rc != -ESHUTDOWN)
+        return rc; /* another thread, or a child after fork: there, the loop's own closing stops the watchers */
     struct rota__wait *wait = s->waiter_;
     stop(s, count(s->mask_));
     if (wait)

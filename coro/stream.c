@@ -102,6 +102,8 @@ int rota_stream_close(rota_stream *s) {
         return -EINVAL;
     if (!(s->flags_ & STREAM_OPEN))
         return -EBADF;
+    if (rota__loop_check(s->loop_) == -EPERM)
+        return -EPERM;
     if (s->flusher_.state_)
         rota__unwatch(s->loop_, &s->flusher_);
     if (s->reading_)

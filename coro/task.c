@@ -85,20 +85,25 @@ static void free_tasks(rota_loop *loop) {
     /* Only in a child after fork does a task run now: the one that closes, and stands on one of the stacks. */
     if (!loop->running)
         free_stacks(tasks);
-    while ((slab = tasks->slabs)) {
-        tasks->slabs = slab->next;
+    for (slab = tasks->slabs; slab; slab = slab->next)
         for (size_t i = 0; i < slab->n; i++)
             if (slab->tasks[i].state == ROTA__TASK_LIVE)
                 rota__locals_drop(&slab->tasks[i]);
-        rota__free(&loop->allocator, slab, sizeof *slab + slab->n * sizeof *slab->tasks);
-    }
     rota__resolver_close(loop, tasks->resolver);
-    rota__free(&loop->allocator, tasks, sizeof *tasks);
-    loop->upper = NULL;
-    loop->upper_data = NULL;
 }
 
-static const struct rota__upper upper = { stuck, slow, drain, free_tasks };
+/* Handles are answered until the loop is freed: -ESHUTDOWN. */
+static void free_blocks(rota_loop *loop) {
+    struct rota__tasks *tasks = rota__tasks_of(loop);
+    struct rota__task_slab *slab;
+    while ((slab = tasks->slabs)) {
+        tasks->slabs = slab->next;
+        rota__free(&loop->allocator, slab, sizeof *slab + slab->n * sizeof *slab->tasks);
+    }
+    rota__free(&loop->allocator, tasks, sizeof *tasks);
+}
+
+static const struct rota__upper upper = { stuck, slow, drain, free_tasks, free_blocks };
 
 int rota__tasks_need(rota_loop *loop) {
     if (loop->upper)
@@ -319,6 +324,7 @@ static void set_up(rota_task *task, rota_loop *loop, struct rota__runner *runner
     task->flags = (opt->result ? ROTA__TASK_OBSERVED : 0) | (opt->stack ? ROTA__TASK_CANARY : 0);
     task->fast = ROTA__FAST_CALLS;
     task->refusals = 0;
+    task->elsewhere = 0;
     task->held = NULL;
     const rota_task *spawner = loop->running;
     task->locals = task->inherited = spawner ? rota__locals_share(spawner->locals) : NULL;
@@ -329,7 +335,8 @@ static void set_up(rota_task *task, rota_loop *loop, struct rota__runner *runner
     rota_timer_init(&task->timer, timer_fired, task);
     rota_future_init(&task->future);
     task->future.flags_ = ROTA__FUTURE_OF_TASK;
-    int64_t deadline = opt->timeout > 0 ? rota__time_add(rota__loop_clock(loop), opt->timeout) : ROTA_FOREVER;
+    int64_t deadline = opt->timeout
+        ? rota__time_add(rota__loop_clock(loop), opt->timeout > 0 ? opt->timeout : 0) : ROTA_FOREVER;
     rota__scope_root(task, opt->group ? &opt->group->scope : &tasks->scope, deadline, at);
     link_to(opt->group ? &opt->group->children_ : &tasks->free_tasks, task);
     if (opt->group)
@@ -364,7 +371,8 @@ int rota_spawn_at(rota_at at, rota_task **out, rota_fn *fn, void *arg, const rot
         task->flags |= ROTA__TASK_HANDLE;
         *out = task;
     }
-    if (!opt->eager || !loop->running || !rota__run_eagerly(loop->running, task))
+    rota_task *self = opt->eager ? loop->running : NULL;
+    if (!self || self->scope->flags_ & ROTA__SCOPE_NO_SUSPEND || !rota__run_eagerly(self, task))
         rota__loop_push(loop, &task->ready);
     return 0;
 }
@@ -394,7 +402,7 @@ void rota__task_finish(rota_task *task, intptr_t value) {
     /* The last one that a closing loop turns for: a signal watcher, or an open remote, must not keep that turn. */
     if (--rota__tasks_of(loop)->live == 0 && loop->state == ROTA__LOOP_CLOSING)
         loop->stop = true;
-    if (rota__future_resolve(loop, &task->future, value))
+    if (rota__future_resolve(&task->future, value))
         task->flags |= ROTA__TASK_OBSERVED;
     if (group) {
         if (!(task->flags & ROTA__TASK_HANDLE) && group->options_.keep_going)

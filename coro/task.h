@@ -63,6 +63,7 @@ struct rota_task {
     uint8_t flags;                 /* ROTA__TASK_* */
     uint16_t fast;                 /* calls left that may succeed without yielding */
     uint32_t refusals;             /* calls refused since it was cancelled */
+    unsigned elsewhere;            /* generators that it is inside of, on their stacks */
     rota_timer timer;              /* runs while it is parked with a time to watch */
     rota_future future;            /* of its outcome */
     rota_scope root;
@@ -282,6 +283,7 @@ void rota__mutexes_abandoned(rota_task *task);
 void rota__scope_open(rota_task *task, rota_at at, rota_scope *scope, int64_t deadline, unsigned flags);
 void rota__scope_root(rota_task *task, rota_scope *outer, int64_t deadline, rota_at at);
 void rota__scope_cancel_loop(rota_loop *loop, const char *reason);
+void rota__scope_will_suspend(const rota_task *task);
 void rota__scope_expire(rota_task *task);    /* its due time has come */
 intptr_t rota__scope_convert(const rota_scope *scope, intptr_t value);
 enum {
@@ -302,7 +304,7 @@ enum { ROTA__FUTURE_SEEN = 1, ROTA__FUTURE_OF_TASK = 2 };
 extern const char rota__waits_for_task[], rota__waits_for_group[];
 enum { ROTA__WAITS_FOR = 32 };
 extern const char rota__waits_for_mutex[4][ROTA__WAITS_FOR];
-bool rota__future_resolve(rota_loop *loop, rota_future *future, intptr_t value);
+bool rota__future_resolve(rota_future *future, intptr_t value);
 
 /* describe.c */
 struct rota__text;

@@ -148,17 +148,28 @@ int rota_wait(rota_task *const *tasks, size_t n, int until, int64_t limit, size_
 
 /* ---- as completed ---- */
 
+/* Somebody who waits for the next one: what it is handed lies in its own frame, as the slots may be gone when it runs. */
+struct taker {
+    struct rota__wait wait;
+    bool served;
+    rota_task *task;
+    intptr_t value;
+};
+
 /* A slot that has ended goes to the first who waits for one, or into the list. After the last one nobody will be
  * given anything more. */
 static void slot_ended(rota_done *done, intptr_t value, void *arg) {
     rota_as_completed_slot *slot = arg;
     rota_as_completed *it = slot->of_;
     struct rota__wait *waiter = it->waiters_;
-    (void)done, (void)value;
+    (void)done;
     slot->next_ = NULL;
     it->pending_--;
     if (waiter) {
-        waiter->value = (intptr_t)slot;
+        struct taker *taker = rota__container_of(waiter, struct taker, wait);
+        taker->served = true;
+        taker->task = slot->task_;
+        taker->value = value;
         (void)rota__wake_first(&it->waiters_, 0);
     } else {
         if (it->first_)
@@ -199,21 +210,21 @@ int rota_as_completed_next(rota_as_completed *it, rota_task **task, intptr_t *re
     int rc = it ? rota__enter(&self) : -EINVAL;
     if (rc < 0)
         return rc;
-    rota_as_completed_slot *slot = it->first_;
-    if (slot) {
-        it->first_ = slot->next_;
+    struct taker taker = { .served = it->first_ };
+    if (it->first_) {
+        taker.task = it->first_->task_;
+        taker.value = it->first_->done_.value_;
+        it->first_ = it->first_->next_;
         rota__fast(self);
     } else if (it->pending_) {
-        struct rota__wait wait = { .value = 0 };
-        rc = (int)rota__wait_in(self, &it->waiters_, "the next task to end", &wait);
-        slot = rota_ptr(wait.value);
+        rc = rota__wait_in(self, &it->waiters_, "the next task to end", &taker.wait);
     }
-    if (rc < 0 || !slot)
+    if (rc < 0 || !taker.served)
         return rc;
     if (task)
-        *task = slot->task_;
+        *task = taker.task;
     if (result)
-        *result = slot->done_.value_;
+        *result = taker.value;
     return 1;
 }
 

@@ -400,6 +400,8 @@ int rota_loop_free(rota_loop *loop) {
         return rc;
     if (rota__current == loop)
         rota__current = NULL;
+    if (loop->upper)
+        loop->upper->gone(loop);
     rota_allocator a = loop->allocator;
     rota__free(&a, loop, sizeof *loop);
     return 0;

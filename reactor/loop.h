@@ -35,7 +35,8 @@ struct rota__upper {
     int (*stuck)(rota_loop *loop);   /* nothing can happen any more: -EDEADLK (reported) if somebody waits for it */
     void (*slow)(rota_loop *loop, int64_t ns); /* what runs now held the loop up for so long */
     void (*drain)(rota_loop *loop);  /* the loop is about to close: end what runs on it */
-    void (*free)(rota_loop *loop);   /* the loop has closed: give back memory */
+    void (*free)(rota_loop *loop);   /* the loop has closed: give back what it needs no more */
+    void (*gone)(rota_loop *loop);   /* the loop is freed: give back the rest */
 };
 
 enum rota__loop_state { ROTA__LOOP_OPEN, ROTA__LOOP_CLOSING, ROTA__LOOP_CLOSED };

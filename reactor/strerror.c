@@ -61,6 +61,13 @@ static const struct { int error; const char *text; } errors[] = {
     { EALREADY, "already under way or done" },
     { EINPROGRESS, "in progress" },
     { ECANCELED, "cancelled" },
+    { EOWNERDEAD, "its owner ended" },
+    { EBADMSG, "bad message" },
+    { ENOPROTOOPT, "no such option" },
+    { ENETRESET, "connection reset by the network" },
+    { EHOSTDOWN, "host is down" },
+    { ESTALE, "stale file handle" },
+    { EDQUOT, "quota exceeded" },
 };
 
 const char *rota_strerror(intptr_t v) {

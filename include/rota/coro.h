@@ -137,7 +137,7 @@ typedef struct rota_spawn_options {
     const char *name;   /* for reports; not copied, must outlive the task */
     rota_group *group;  /* NULL: a free task, owned by the loop */
     intptr_t *result;   /* written when the task ends; must outlive it */
-    int64_t timeout;    /* > 0: the task's own deadline; it then ends -ETIMEDOUT */
+    int64_t timeout;    /* the task's own deadline, from now (< 0: it has passed); it then ends -ETIMEDOUT. 0: none */
     size_t arg_size;    /* > 0: the entry gets a copy of arg_size bytes at arg, aligned for max_align_t */
     void *stack;        /* caller's memory: unguarded, with a canary; must stay until the task has ended */
     size_t stack_size;  /* of stack, or wanted (rounded up to a size class); 0: the loop's */
@@ -217,8 +217,10 @@ ROTA_API ROTA_CHECK int rota_yield(void);
  * it end, closes. Two channels, as rota_future_await. An error of rota_loop_new or rota_spawn, -EBUSY inside
  * a turn, or -EDEADLK when nothing can ever wake the tasks that are left: a report then names them and what
  * they wait for. opt may be NULL. */
-#define rota_run ROTA_LAYOUT(rota_run)
-ROTA_API ROTA_CHECK int rota_run(rota_fn *fn, void *arg, intptr_t *result, const rota_loop_options *opt);
+#define rota_run(...) rota_run_at(ROTA_HERE, __VA_ARGS__)
+#define rota_run_at ROTA_LAYOUT(rota_run_at)
+ROTA_API ROTA_CHECK int rota_run_at(rota_at at, rota_fn *fn, void *arg, intptr_t *result,
+                                    const rota_loop_options *opt);
 
 /* Runs the loop until task has ended. Two channels; -EDEADLK as rota_run, -ECANCELED when the loop was
  * stopped first, and the errors of rota_loop_run. Not a suspension point: for use outside of tasks. */

@@ -29,7 +29,9 @@ extern "C" {
 
 #if defined(__GNUC__)
 # define ROTA_CHECK __attribute__((warn_unused_result))
-# define ROTA_API __attribute__((visibility("default")))
+/* Never inlined, not even by link-time optimisation: calls that look for scopes left open tell the user's frames from
+ * the library's by where their own begins. */
+# define ROTA_API __attribute__((visibility("default"), noinline))
 #else
 # define ROTA_CHECK
 # define ROTA_API
@@ -145,7 +147,7 @@ ROTA_API int rota_loop_stop(rota_loop *loop);
 
 /* Closes: cancels the tasks that are left and lets them end, then gives back every descriptor. Started
  * watchers, timers and signal watchers are stopped without a call. From then on every call answers
- * -ESHUTDOWN, until rota_loop_free. -EBUSY inside a turn; closing twice is 0. */
+ * -ESHUTDOWN, until rota_loop_free. -EBUSY inside a turn of it; closing twice is 0. */
 ROTA_API int rota_loop_close(rota_loop *loop);
 
 /* Closes if need be and frees. NULL is fine. -EBUSY inside a turn. */
