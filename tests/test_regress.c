@@ -5,6 +5,7 @@
 
 #include "rota.h"
 #include "tests/harness.h"
+#include "tests/support.h"
 
 static int scope_reports, suspend_reports;
 
@@ -57,13 +58,15 @@ static __attribute__((noinline)) int next_inside_a_scope(rota_gen *g, intptr_t *
 
 static intptr_t drives_in_its_frame(void *arg) {
     static const rota_gen_options defaults;
-    _Alignas(16) unsigned char memory[16384];
+    _Alignas(16) unsigned char inside[16384];
     rota_gen_options opt = defaults;
     rota_gen g;
     intptr_t value = 0;
     (void)arg;
-    opt.stack = memory;
-    opt.stack_size = sizeof memory;
+    /* Valgrind knows no stack inside another one, and takes the outer one's bytes for dead: there, memory beside it. */
+    static unsigned char beside[sizeof inside];
+    opt.stack = under_valgrind() ? beside : inside;
+    opt.stack_size = sizeof inside;
     cr_expect_eq(rota_gen_open(&g, sleeps_once, NULL, &opt), 0);
     cr_expect_eq(next_inside_a_scope(&g, &value), ROTA_YIELDED);
     cr_expect_eq(value, 7);
@@ -81,7 +84,7 @@ Test(regress, a_generator_on_its_drivers_stack) {
 static int called;
 static rota_loop *called_in;
 
-static void note(rota_done *done, intptr_t value, void *arg) {
+static void note_call(rota_done *done, intptr_t value, void *arg) {
     (void)done, (void)value, (void)arg;
     called++;
     called_in = rota_loop_current();
@@ -94,7 +97,7 @@ Test(regress, a_callback_runs_in_the_loop_that_asked) {
     cr_assert_eq(rota_loop_new(&a, NULL), 0);
     cr_assert_eq(rota_loop_new(&b, NULL), 0);
     cr_assert_eq(rota_loop_set_current(a), 0);
-    cr_assert_eq(rota_future_on_done(&future, &done, note, NULL), 0);
+    cr_assert_eq(rota_future_on_done(&future, &done, note_call, NULL), 0);
     cr_assert_eq(rota_loop_set_current(b), 0);
     cr_assert_eq(rota_future_set(&future, 1), 0);
     cr_assert_eq(rota_loop_run(b), 0);

@@ -59,7 +59,9 @@ ROTA_API ROTA_CHECK int rota_co_new_at(rota_at at, rota_co **co, rota_co_fn *fn,
  * -EFAULT (canary overwritten: its stack was too small). */
 ROTA_API ROTA_CHECK int rota_co_resume(rota_co *co, intptr_t in, intptr_t *out);
 
-/* Inside co: hands value to the one who resumed, and stops until resumed again; *in (may be NULL) is what
+/* (Where tasks drive coroutines: a scope that was begun on co's stack must be ended there before it yields or returns,
+ * and memory for a stack must not lie in a frame of the task.)
+ * Inside co: hands value to the one who resumed, and stops until resumed again; *in (may be NULL) is what
  * was sent. -EPERM when self is not the coroutine that runs. */
 ROTA_API ROTA_CHECK int rota_co_yield(rota_co *self, intptr_t value, intptr_t *in);
 
@@ -163,7 +165,9 @@ ROTA_API ROTA_CHECK int rota_await(rota_task *task, intptr_t *result);
 /* (S) rota_await, then rota_task_release, on every return. */
 ROTA_API ROTA_CHECK int rota_join(rota_task *task, intptr_t *result);
 
-/* Drops the handle, in any state; a task that runs goes on, owned by the loop. NULL is fine. */
+/* Drops the handle, in any state; a task that runs goes on, owned by the loop. NULL is fine. After it the handle is
+ * stale: calls with it answer -ESRCH until its block serves another task (in debug mode as late as can be), and it must
+ * not be used after rota_loop_free. */
 ROTA_API void rota_task_release(rota_task *task);
 
 /* Cancels the task's root scope: its calls refuse, the one it waits in returns -ECANCELED. reason: a static
