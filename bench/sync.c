@@ -253,6 +253,52 @@ static intptr_t generate(void *arg) {
     return rota_gen_close(&g);
 }
 
+static intptr_t at_once(void *arg) { return (intptr_t)arg; }
+
+enum { GATHERED = 10 };
+
+static intptr_t gathers(void *arg) {
+    rota_call calls[GATHERED];
+    (void)arg;
+    started = bench_now();
+    for (long i = 0; i < operations(); i += GATHERED) {
+        for (int k = 0; k < GATHERED; k++)
+            calls[k] = (rota_call){ at_once, NULL, 0 };
+        if (rota_gather(calls, GATHERED, NULL) < 0)
+            return -EIO;
+    }
+    return 0;
+}
+
+static intptr_t races(void *arg) {
+    size_t winner;
+    (void)arg;
+    started = bench_now();
+    for (long i = 0; i < operations(); i += 2) {
+        rota_call calls[2] = { { at_once, NULL, 0 }, { at_once, NULL, 0 } };
+        if (rota_race(calls, 2, &winner) < 0)
+            return -EIO;
+    }
+    return 0;
+}
+
+static intptr_t selects(void *arg) {
+    long slots[SLOTS], item;
+    rota_queue q, empty;
+    (void)arg;
+    ROTA_QUEUE_INIT(&q, slots);
+    if (rota_queue_init(&empty, NULL, sizeof item, 0, NULL) < 0)
+        return -EIO;
+    started = bench_now();
+    for (long i = 0; i < operations(); i++) {
+        rota_clause clauses[2] = { { .kind = ROTA_SELECT_GET, .object = &empty, .item = &item },
+                                   { .kind = ROTA_SELECT_GET, .object = &q, .item = &item } };
+        if (rota_queue_try_put(&q, &i) < 0 || rota_select(clauses, 2) != 1)
+            return -EIO;
+    }
+    return 0;
+}
+
 static intptr_t forever(void *arg) {
     (void)arg;
     return rota_sleep(ROTA_FOREVER);
@@ -291,6 +337,9 @@ static double rota_contended(long n) { (void)n; return run(contended) / 2; }
 static double rota_permits(long n) { (void)n; return run(permits); }
 static double rota_futures(long n) { (void)n; return run(futures); }
 static double rota_generate(long n) { (void)n; return run(generate); }
+static double rota_gathers(long n) { (void)n; return run(gathers); }
+static double rota_races(long n) { (void)n; return run(races); }
+static double rota_selects(long n) { (void)n; return run(selects); }
 static double rota_cancels(long n) { (void)n; return run(cancels); }
 static double rota_timeouts(long n) { (void)n; return run(timeouts); }
 
@@ -301,6 +350,9 @@ const struct bench bench_sync[] = {
     { "sync", "mutex_handover", "ns", 0, { { "floor", floor_round_trip }, { "rota", rota_contended } } },
     { "sync", "semaphore", "ns", 0, { { "floor", floor_flag }, { "rota", rota_permits } } },
     { "sync", "future", "ns", 0, { { "floor", floor_round_trip }, { "rota", rota_futures } } },
+    { "sync", "select_of_2", "ns", 0, { { "floor", floor_message }, { "rota", rota_selects } } },
+    { "sync", "gather_each", "ns", 0, { { "floor", floor_round_trip }, { "rota", rota_gathers } } },
+    { "sync", "race_each", "ns", 0, { { "floor", floor_round_trip }, { "rota", rota_races } } },
     { "sync", "generator_next", "ns", 0, { { "floor", floor_round_trip }, { "rota", rota_generate } } },
     { 0 }
 };
