@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Every public call that is marked as one that may suspend, (S), stands in the list of tests/test_cancel_everywhere.c,
-and nothing else does: a call that is added to the library without a scenario fails here.
+"""Every public call that is marked as one that may suspend, (S), stands in the list of one of the files
+tests/test_*everywhere*.c, and nothing else does: a call that is added to the library without a scenario fails here.
 
-    check.py test_cancel_everywhere.c header...
+    check.py test.c... header.h...
 """
 import re
 import sys
@@ -35,13 +35,15 @@ def listed(text):
     return re.findall(r'"(\w+)"', block[1])
 
 
-def main(test, *headers):
-    calls = set()
-    for header in headers:
-        with open(header, encoding='utf-8') as file:
-            calls |= suspending(file.read())
-    with open(test, encoding='utf-8') as file:
-        names = listed(file.read())
+def main(*paths):
+    calls, names = set(), []
+    for path in paths:
+        with open(path, encoding='utf-8') as file:
+            text = file.read()
+        if path.endswith('.h'):
+            calls |= suspending(text)
+        else:
+            names += listed(text)
     wrong = [f'{name}: (S) in a header, in no scenario' for name in sorted(calls - set(names))]
     wrong += [f'{name}: listed, but not (S) in any header' for name in sorted(set(names) - calls)]
     wrong += [f'{name}: listed twice' for name in sorted({name for name in names if names.count(name) > 1})]
