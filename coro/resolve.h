@@ -15,9 +15,4 @@ struct addrinfo;
 int rota__resolve(rota_task *task, const char *host, const char *service, int family, struct addrinfo **list,
                   bool *parked);
 
-/* The loop has closed, all tasks have ended: its resolver threads that are idle go, the others go when their
- * lookup ends. Waits for nothing. */
-struct rota__resolver;
-void rota__resolver_close(rota_loop *loop, struct rota__resolver *resolver);
-
 #endif

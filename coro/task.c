@@ -5,7 +5,7 @@
  * which outlive tasks: a task's stack serves the next task as soon as it has ended, whatever handles there are.
  */
 #include "coro/task.h"
-#include "coro/resolve.h"
+#include "coro/executor.h"
 
 #include <string.h>
 
@@ -82,6 +82,7 @@ static void free_stacks(struct rota__tasks *tasks) {
 static void free_tasks(rota_loop *loop) {
     struct rota__tasks *tasks = rota__tasks_of(loop);
     struct rota__task_slab *slab;
+    rota__executors_leave(loop); /* first: where tasks could not be ended, threads still work on their stacks */
     /* Only in a child after fork does a task run now: the one that closes, and stands on one of the stacks. */
     if (!loop->running)
         free_stacks(tasks);
@@ -89,7 +90,6 @@ static void free_tasks(rota_loop *loop) {
         for (size_t i = 0; i < slab->n; i++)
             if (slab->tasks[i].state == ROTA__TASK_LIVE)
                 rota__locals_drop(&slab->tasks[i]);
-    rota__resolver_close(loop, tasks->resolver);
 }
 
 /* Handles are answered until the loop is freed: -ESHUTDOWN. */

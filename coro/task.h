@@ -106,7 +106,8 @@ struct rota__tasks {
     size_t default_stack;
     struct rota__runner *idle[ROTA__STACK_CLASSES];
     struct rota__stack_pool stacks;
-    struct rota__resolver *resolver;      /* threads that look up names; NULL: none was needed yet (resolve.c) */
+    struct rota_executor *executor;       /* the loop's own; NULL: none was needed yet (executor.c) */
+    struct rota__port *ports;                   /* to the executors that it uses */
     ROTA__SANITIZE_FIBER fiber;           /* the loop's own stack */
     struct rota__stack adopted;           /* of the last task that ended on its caller's memory: only for */
     ROTA__SANITIZE_FIBER adopted_fiber;   /* the tools that watch, the memory is the caller's again */

@@ -6,6 +6,7 @@
 #include "rota/coro.h"
 #include "rota/sync.h"
 #include "rota/thread_queue.h"
+#include "rota/executor.h"
 #include "rota/generator.h"
 #include "rota/combine.h"
 

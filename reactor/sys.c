@@ -19,7 +19,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#if defined(__FreeBSD__) || defined(__OpenBSD__)
+# include <pthread_np.h>
+#endif
 #if defined(__linux__)
+# include <sched.h>
 # include <sys/epoll.h>
 # include <sys/eventfd.h>
 # include <sys/syscall.h>
@@ -354,7 +358,7 @@ static int sys_sigmask(int how, const sigset_t *set, sigset_t *old) { return -pt
 
 /* Signals are blocked around the creation, not at the thread's start: a thread inherits the mask, so there is
  * no moment in which a handler of the program could run on a thread that the program does not know. */
-static int sys_thread(void *(*fn)(void *), void *arg) {
+static int sys_thread(void *(*fn)(void *), void *arg, size_t stack_size) {
     pthread_attr_t attr;
     int error = pthread_attr_init(&attr);
     if (error)
@@ -362,12 +366,39 @@ static int sys_thread(void *(*fn)(void *), void *arg) {
     sigset_t all, before;
     (void)sigfillset(&all);
     (void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    pthread_t thread;
-    error = pthread_create(&thread, &attr, fn, arg);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (stack_size)
+        error = pthread_attr_setstacksize(&attr, stack_size);
+    if (!error) {
+        (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+        pthread_t thread;
+        error = pthread_create(&thread, &attr, fn, arg);
+        (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    }
     (void)pthread_attr_destroy(&attr);
     return -error;
+}
+
+#if defined(__APPLE__)
+static void sys_thread_name(const char *name) { (void)pthread_setname_np(name); }
+#elif defined(__NetBSD__)
+static void sys_thread_name(const char *name) {
+    (void)pthread_setname_np(pthread_self(), "%s", (void *)(uintptr_t)name);
+}
+#elif defined(__FreeBSD__) || defined(__OpenBSD__)
+static void sys_thread_name(const char *name) { pthread_set_name_np(pthread_self(), name); }
+#else
+static void sys_thread_name(const char *name) { (void)pthread_setname_np(pthread_self(), name); }
+#endif
+
+/* Not more than the process is allowed: a container often has few of the machine's. */
+static int sys_processors(void) {
+#if defined(__linux__)
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0)
+        return CPU_COUNT(&set);
+#endif
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n > INT32_MAX ? INT32_MAX : (int)n;
 }
 
 static int sys_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
@@ -391,7 +422,8 @@ const struct rota__sys rota__sys_real = {
     .mmap = sys_mmap, .munmap = sys_munmap, .mprotect_none = sys_mprotect_none, .madvise = sys_madvise,
     .mincore = SYSTEM_MINCORE,
     .sigaction = sys_sigaction, .sigmask = sys_sigmask, .sigpending = sys_sigpending, .sigtake = sys_sigtake,
-    .thread = sys_thread, .getaddrinfo = sys_getaddrinfo, .freeaddrinfo = sys_freeaddrinfo,
+    .thread = sys_thread, .thread_name = sys_thread_name, .processors = sys_processors,
+    .getaddrinfo = sys_getaddrinfo, .freeaddrinfo = sys_freeaddrinfo,
     SYSTEM_EPOLL SYSTEM_KQUEUE
 };
 

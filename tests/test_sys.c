@@ -250,7 +250,7 @@ static void wait_until_it_is_gone(void) {
 Test(sys, threads_have_all_signals_blocked, .timeout = 20) {
     sigset_t before, after;
     (void)pthread_sigmask(SIG_SETMASK, NULL, &before);
-    cr_assert_eq(rota__sys->thread(look_at_mask, &blocked), 0);
+    cr_assert_eq(rota__sys->thread(look_at_mask, &blocked, 0), 0);
     while (atomic_load(&blocked) < 0)
         (void)sched_yield();
     cr_expect_eq(atomic_load(&blocked), 1);

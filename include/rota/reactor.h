@@ -122,7 +122,7 @@ typedef struct rota_loop_options {
     /* For tasks (rota/coro.h): */
     size_t stack_size;                /* usable bytes of a task's stack; 0: 64 KiB */
     unsigned max_tasks;               /* tasks alive at once, else spawn gives -EAGAIN; 0: no limit */
-    unsigned threads;                 /* threads that resolve names; 0: 4 */
+    unsigned threads;                 /* most threads of its own executor (rota/executor.h); 0: 4 */
 } rota_loop_options;
 
 /* ---- loop --------------------------------------------------------------------------------------- */

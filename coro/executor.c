@@ -1,0 +1,634 @@
+/* Thread executors: rota_executor_*, rota_offload.
+ *
+ * Who owns what. A job lies on the stack of the task that waits. It is in the queue, with one thread, or in the list of
+ * those that have finished, and each of these links is read and written only under the executor's lock. A thread
+ * copies what it needs of a job to its own stack before it lets go of the lock, so while the job's function runs the
+ * thread touches nothing of the task's, and abandoning is cutting a link. Nothing is allocated for a job.
+ *
+ * A port stands between an executor and a loop that has jobs in it: the list of finished jobs, and the one entry that is
+ * posted to the loop's inbox when that list stops being empty. So results that come close together cost one wake-up,
+ * and the loop takes the whole list with one lock. Posting is done under the lock, and a loop passes through the lock
+ * before it closes its inbox's end: whoever holds the lock may follow port->inbox.
+ *
+ * Idle threads stand in a list, last in first out, each asleep on a condition of its own: whoever adds a job knows
+ * whether there is somebody to wake, and a thread that is awake, or has been woken but does not run yet, costs no system
+ * call.
+ *
+ * The executor is counted: its handle, each thread and each port hold it. It must not know what jobs do.
+ */
+#include "coro/executor.h"
+
+#include <pthread.h>
+#include <string.h>
+
+enum { LOOP_THREADS = 4, ABANDONED_FACTOR = 4, QUEUE_DEFAULT = 1024, NAME_SIZE = 16 };
+
+struct thread;
+
+enum job_state { QUEUED, RUNNING, FINISHED, ABANDONED, LEFT };
+
+/* Also a task in rota_executor_drain: one without an offload, among the executor's drains until that is idle. */
+struct job {
+    struct rota__wait wait;            /* first: leave finds the rest by it */
+    struct job *next, **prev;          /* queued, draining or finished: in a list */
+    struct rota__port *port;
+    const struct rota__offload *offload;
+    struct thread *thread;             /* that runs it */
+    enum job_state state;
+    bool over;                         /* the loop's thread's: nobody else touches it any more */
+    int error;                         /* finished: 0, or why it never ran */
+    intptr_t value;
+};
+
+struct jobs {
+    struct job *first, **last;
+};
+
+/* Under the executor's lock, but for the fields of the loop's thread. */
+struct rota__port {
+    rota_ready ready;                  /* posted when something has finished */
+    bool posted;
+    struct jobs finished;
+    struct rota__inbox *inbox;
+    rota_executor *executor;
+    size_t running;                    /* jobs of this loop */
+    size_t users;                      /* the loop's: tasks in calls */
+    struct rota__port *next;                 /* the loop's: the other executors that it uses */
+};
+
+/* On a thread's own stack. */
+struct thread {
+    rota_executor *executor;
+    struct thread *next;               /* among those asleep */
+    pthread_cond_t wake;
+    bool asleep;
+    struct job *job;                   /* NULL: nobody waits for what it does */
+    rota_fn *fn;
+    void *arg;
+    void (*destroy)(void *arg);
+    void (*discard)(intptr_t value, void *arg);
+};
+
+struct rota_executor {
+    pthread_mutex_t lock;
+    pthread_cond_t ended;              /* threads, or running jobs, have become fewer */
+    unsigned closers;                  /* who wait for that */
+    struct jobs queue, drains;
+    struct thread *asleep;
+    size_t queued, running;            /* jobs that somebody waits for */
+    unsigned n_asleep;
+    unsigned threads;                  /* that work for somebody, or could */
+    unsigned abandoned;                /* whose task went away in the middle of a job */
+    unsigned max;
+    bool closed;
+    size_t references;
+    size_t limit;                      /* of the queue, for those who do not wait */
+    size_t stack_size;
+    char name[NAME_SIZE];
+    unsigned forks;                    /* rota__forks when it was made */
+    rota_allocator allocator;
+};
+
+static _Thread_local struct thread *this_thread __attribute__((tls_model("initial-exec")));
+
+static void lock(rota_executor *e) { (void)pthread_mutex_lock(&e->lock); }
+
+static void unlock(rota_executor *e) { (void)pthread_mutex_unlock(&e->lock); }
+
+/* ---- lists ---- */
+
+static void jobs_init(struct jobs *list) {
+    list->first = NULL;
+    list->last = &list->first;
+}
+
+static void jobs_add(struct jobs *list, struct job *job) {
+    job->next = NULL;
+    job->prev = list->last;
+    *list->last = job;
+    list->last = &job->next;
+}
+
+static void jobs_remove(struct jobs *list, struct job *job) {
+    *job->prev = job->next;
+    if (job->next)
+        job->next->prev = job->prev;
+    else
+        list->last = job->prev;
+}
+
+/* ---- jobs that are over; all under the lock ---- */
+
+/* Hands a job back to its loop. */
+static void give_back(struct job *job, int error) {
+    struct rota__port *port = job->port;
+    job->state = FINISHED;
+    job->error = error;
+    jobs_add(&port->finished, job);
+    if (!port->posted)
+        port->posted = rota__inbox_post(port->inbox, &port->ready) == 0;
+}
+
+/* Jobs or threads have become fewer: was that what somebody waits for? */
+static void settled(rota_executor *e) {
+    if (e->closers)
+        (void)pthread_cond_broadcast(&e->ended);
+    if (e->queued + e->running > 0)
+        return;
+    while (e->drains.first) {
+        struct job *drain = e->drains.first;
+        jobs_remove(&e->drains, drain);
+        give_back(drain, 0);
+    }
+}
+
+static void unqueue(rota_executor *e, struct job *job) {
+    jobs_remove(&e->queue, job);
+    e->queued--;
+}
+
+/* Cuts the link between a running job and its thread. */
+static void stop_running(rota_executor *e, struct job *job) {
+    job->thread->job = NULL;
+    job->thread = NULL;
+    job->port->running--;
+    e->running--;
+}
+
+/* ---- threads ---- */
+
+static void free_executor(rota_executor *e) {
+    rota_allocator a = e->allocator;
+    rota__free(&a, e, sizeof *e);
+}
+
+/* Under the lock, which it gives back. */
+static void unref(rota_executor *e) {
+    bool last = --e->references == 0;
+    unlock(e);
+    if (!last)
+        return;
+    (void)pthread_mutex_destroy(&e->lock);
+    (void)pthread_cond_destroy(&e->ended);
+    free_executor(e);
+}
+
+static void wake_one(rota_executor *e) {
+    struct thread *t = e->asleep;
+    e->asleep = t->next;
+    e->n_asleep--;
+    t->asleep = false;
+    (void)pthread_cond_signal(&t->wake);
+}
+
+static void sleep_until_woken(rota_executor *e, struct thread *t) {
+    t->next = e->asleep;
+    e->asleep = t;
+    e->n_asleep++;
+    t->asleep = true;
+    while (t->asleep)
+        (void)pthread_cond_wait(&t->wake, &e->lock);
+}
+
+/* Under the lock: the next job; false when the executor has been closed. */
+static bool take_job(rota_executor *e, struct thread *t) {
+    while (!e->queue.first && !e->closed)
+        sleep_until_woken(e, t);
+    struct job *job = e->queue.first;
+    if (!job)
+        return false;
+    unqueue(e, job);
+    e->running++;
+    job->port->running++;
+    job->state = RUNNING;
+    job->thread = t;
+    t->job = job;
+    t->fn = job->offload->fn;
+    t->arg = job->offload->arg;
+    t->destroy = job->offload->destroy;
+    t->discard = job->offload->discard;
+    return true;
+}
+
+/* Under the lock: hands the value over. False when nobody waits for it any more. */
+static bool answer(rota_executor *e, struct thread *t, intptr_t value) {
+    struct job *job = t->job;
+    if (!job)
+        return false;
+    stop_running(e, job);
+    job->value = value;
+    give_back(job, 0);
+    settled(e);
+    return true;
+}
+
+/* Under the lock, which it lets go meanwhile: ends an abandoned job. False: there is no place for its thread. */
+static bool bury(rota_executor *e, struct thread *t, intptr_t value) {
+    unlock(e);
+    if (t->discard)
+        t->discard(value, t->arg);
+    if (t->destroy)
+        t->destroy(t->arg);
+    lock(e);
+    e->abandoned--;
+    if (e->threads >= e->max || e->closed)
+        return false;
+    e->threads++;
+    return true;
+}
+
+/* Runs jobs until there is no more use for the thread. Under the lock, at both ends. */
+static void work(rota_executor *e, struct thread *t) {
+    while (take_job(e, t)) {
+        unlock(e);
+        intptr_t value = t->fn(t->arg);
+        lock(e);
+        if (!answer(e, t, value) && !bury(e, t, value))
+            return;
+    }
+    e->threads--;
+    settled(e);
+}
+
+static void *thread_main(void *arg) {
+    rota_executor *e = arg;
+    struct thread self = { .executor = e, .wake = PTHREAD_COND_INITIALIZER };
+    rota__sys->thread_name(e->name);
+    this_thread = &self;
+    lock(e);
+    work(e, &self);
+    (void)pthread_cond_destroy(&self.wake); /* it was signalled under the lock: nobody is inside */
+    unref(e);
+    return NULL;
+}
+
+static int start_thread(rota_executor *e) {
+    e->threads++;
+    e->references++;
+    int rc = rota__sys->thread(thread_main, e, e->stack_size);
+    if (rc < 0) {
+        e->threads--;
+        e->references--;
+    }
+    return rc;
+}
+
+/* Under the lock: threads for what is queued, woken or made. One that was woken or made but does not run yet is as free
+ * as its job is queued: the comparisons are right at any moment. Threads in abandoned jobs do not count against the
+ * limit, or a few jobs that hang (lookups at dead name servers) would stop all others for as long; they have a limit of
+ * their own. 0, or the error of the last attempt to make one. */
+static int need_threads(rota_executor *e) {
+    int rc = 0;
+    while (e->n_asleep && e->queued > e->threads - e->running - e->n_asleep)
+        wake_one(e);
+    while (rc == 0 && e->queued > e->threads - e->running && e->threads < e->max &&
+           e->threads + e->abandoned < e->max * (1 + (size_t)ABANDONED_FACTOR))
+        rc = start_thread(e);
+    return rc;
+}
+
+/* From now on nothing is queued, and threads that have nothing to do end. */
+static void shut(rota_executor *e) {
+    e->closed = true;
+    while (e->queue.first) {
+        struct job *job = e->queue.first;
+        unqueue(e, job);
+        give_back(job, -ESHUTDOWN);
+    }
+    while (e->asleep)
+        wake_one(e);
+    settled(e);
+}
+
+/* ---- the loop's side ---- */
+
+/* Step 1, on the loop's stack: wakes those whose jobs have finished. Nothing else of the loop's runs before it is
+ * through, so none of them can leave meanwhile, and the lock is not needed. */
+static void deliver(rota_ready *ready) {
+    struct rota__port *port = rota__container_of(ready, struct rota__port, ready);
+    lock(port->executor);
+    struct job *job = port->finished.first;
+    jobs_init(&port->finished);
+    port->posted = false;
+    unlock(port->executor);
+    for (struct job *next; job; job = next) {
+        next = job->next;
+        job->over = true;
+        (void)rota__wake(job->wait.task, 0);
+    }
+}
+
+/* Cancelled: what is still possible depends on how far the job is. */
+static void leave(struct rota__wait *wait) {
+    struct job *job = (struct job *)wait; /* its first member */
+    rota_executor *e = job->port->executor;
+    lock(e);
+    job->over = job->state != RUNNING || job->offload->abandon;
+    if (job->state == FINISHED) {
+        jobs_remove(&job->port->finished, job);
+    } else if (job->state == QUEUED) {
+        if (job->offload)
+            unqueue(e, job);
+        else
+            jobs_remove(&e->drains, job);
+        job->state = LEFT;
+    } else if (job->over) {
+        stop_running(e, job);
+        job->state = ABANDONED;
+        e->threads--;
+        e->abandoned++;
+        (void)need_threads(e); /* failing, those who wait are served by the threads there are */
+    }
+    settled(e);
+    unlock(e);
+}
+
+/* Until the job is over. One that runs cannot be left: the wait for it goes on, and cannot be interrupted any more.
+ * Was it cancelled? */
+static bool wait_for(rota_task *task, struct job *job) {
+    job->port->users++;
+    task->loop->jobs++;
+    bool cancelled = rota__park(task, &job->wait) < 0;
+    if (!job->over) {
+        job->wait.leave = NULL;
+        (void)rota__park(task, &job->wait);
+    }
+    task->loop->jobs--;
+    job->port->users--;
+    return cancelled;
+}
+
+/* Queues a job; -EAGAIN when there is no thread and none can be had. */
+static int submit(struct job *job) {
+    rota_executor *e = job->port->executor;
+    int rc = 0;
+    lock(e);
+    if (e->closed) {
+        rc = -ESHUTDOWN;
+    } else if (job->offload->no_wait && e->queued >= e->limit) {
+        rc = -EAGAIN;
+    } else {
+        jobs_add(&e->queue, job);
+        e->queued++;
+        rc = need_threads(e);
+        if (rc < 0 && e->threads + e->abandoned == 0)
+            unqueue(e, job);
+        else
+            rc = 0;
+    }
+    unlock(e);
+    return rc;
+}
+
+/* ---- ports ---- */
+
+/* Ports of executors that were closed go when another one is made, so that a loop does not collect them. */
+static void sweep_ports(struct rota__tasks *tasks) {
+    for (struct rota__port **at = &tasks->ports, *port; (port = *at);) {
+        rota_executor *e = port->executor;
+        lock(e);
+        if (!e->closed || port->users || port->posted) {
+            unlock(e);
+            at = &port->next;
+            continue;
+        }
+        *at = port->next;
+        unref(e);
+        rota__free(&tasks->loop->allocator, port, sizeof *port);
+    }
+}
+
+static struct rota__port *new_port(struct rota__tasks *tasks, rota_executor *e) {
+    struct rota__port *port = rota__alloc(&tasks->loop->allocator, sizeof *port);
+    if (!port)
+        return NULL;
+    memset(port, 0, sizeof *port);
+    port->ready.run_ = deliver;
+    port->ready.hint_ = port;
+    port->inbox = tasks->loop->inbox;
+    port->executor = e;
+    jobs_init(&port->finished);
+    lock(e);
+    e->references++;
+    unlock(e);
+    sweep_ports(tasks);
+    port->next = tasks->ports;
+    tasks->ports = port;
+    return port;
+}
+
+static int own_executor(rota_loop *loop, rota_executor **e) {
+    struct rota__tasks *tasks = rota__tasks_of(loop);
+    /* malloc, not the loop's allocator: threads in abandoned jobs hold it after the loop has gone, and with it the
+     * memory that a caller's allocator hands out. */
+    rota_executor_options opt = { .threads = loop->options.threads ? loop->options.threads : LOOP_THREADS };
+    int rc = tasks->executor ? 0 : rota_executor_new(&tasks->executor, &opt);
+    *e = tasks->executor;
+    return rc;
+}
+
+/* The loop's port to an executor; made if there is none. */
+static int find_port(rota_loop *loop, rota_executor *e, struct rota__port **out) {
+    struct rota__tasks *tasks = rota__tasks_of(loop);
+    int rc = e ? 0 : own_executor(loop, &e);
+    if (rc < 0)
+        return rc;
+    if (e->forks != rota__forks)
+        return -EINVAL;
+    struct rota__port *port = tasks->ports;
+    while (port && port->executor != e)
+        port = port->next;
+    *out = port ? port : new_port(tasks, e);
+    return *out ? 0 : -ENOMEM;
+}
+
+/* Also when the loop could not end its tasks, because polling failed: what they have queued never runs, and what runs is
+ * waited for, since it works on their memory. */
+static void close_port(struct rota__port *port) {
+    rota_executor *e = port->executor;
+    lock(e);
+    for (struct job *job = e->queue.first, *next; job; job = next) {
+        next = job->next;
+        if (job->port == port)
+            unqueue(e, job);
+    }
+    for (struct job *job = e->drains.first, *next; job; job = next) {
+        next = job->next;
+        if (job->port == port)
+            jobs_remove(&e->drains, job);
+    }
+    e->closers++;
+    while (port->running)
+        (void)pthread_cond_wait(&e->ended, &e->lock);
+    e->closers--;
+    settled(e);
+    unref(e);
+}
+
+void rota__executors_leave(rota_loop *loop) {
+    struct rota__tasks *tasks = rota__tasks_of(loop);
+    /* In a child after fork the threads do not exist, and one may have held a lock. */
+    bool forked = loop->forks != rota__forks;
+    struct rota__port *port;
+    while ((port = tasks->ports)) {
+        tasks->ports = port->next;
+        if (!forked)
+            close_port(port);
+        rota__free(&loop->allocator, port, sizeof *port);
+    }
+    if (!tasks->executor)
+        return;
+    if (forked) {
+        free_executor(tasks->executor);
+    } else {
+        lock(tasks->executor);
+        shut(tasks->executor);
+        unref(tasks->executor);
+    }
+    tasks->executor = NULL;
+}
+
+/* ---- the calls ---- */
+
+static struct job new_job(rota_task *task, struct rota__port *port, const struct rota__offload *offload) {
+    return (struct job){
+        .wait = { .task = task, .until = ROTA_FOREVER, .leave = leave },
+        .port = port,
+        .offload = offload,
+    };
+}
+
+int rota__offload(rota_task *task, struct rota__offload *offload, intptr_t *value) {
+    struct rota__port *port;
+    offload->abandoned = offload->cancelled = false;
+    int rc = find_port(task->loop, offload->executor, &port);
+    if (rc < 0)
+        return rc;
+    struct job job = new_job(task, port, offload);
+    job.wait.what = offload->what;
+    job.wait.on = offload->on;
+    rc = submit(&job);
+    if (rc < 0)
+        return rc;
+    offload->cancelled = wait_for(task, &job);
+    offload->abandoned = job.state == ABANDONED;
+    *value = job.value;
+    return job.state == FINISHED ? job.error : -ECANCELED;
+}
+
+int rota_offload(rota_fn *fn, void *arg, intptr_t *result, const rota_offload_options *opt) {
+    static const rota_offload_options defaults;
+    rota_task *task;
+    intptr_t value = 0;
+    opt = opt ? opt : &defaults;
+    struct rota__offload offload = {
+        .fn = fn, .arg = arg, .executor = opt->executor, .what = "a job in a thread", .on = opt->executor,
+        .no_wait = opt->no_wait, .abandon = opt->abandon, .destroy = opt->destroy, .discard = opt->discard,
+    };
+    int rc = fn ? rota__enter(&task) : -EINVAL;
+    if (rc == 0)
+        rc = rota__offload(task, &offload, &value);
+    if (opt->destroy && !offload.abandoned)
+        opt->destroy(arg);
+    return rota__two_channels(rc, value, result);
+}
+
+static unsigned most_threads(unsigned wanted) {
+    long n = wanted ? (long)wanted : rota__sys->processors();
+    return n < 1 ? 1 : n > INT32_MAX ? INT32_MAX : (unsigned)n;
+}
+
+static int init_locks(rota_executor *e) {
+    int rc = pthread_mutex_init(&e->lock, NULL);
+    if (rc != 0)
+        return -rc;
+    rc = pthread_cond_init(&e->ended, NULL);
+    if (rc != 0)
+        (void)pthread_mutex_destroy(&e->lock);
+    return -rc;
+}
+
+int rota_executor_new(rota_executor **out, const rota_executor_options *opt) {
+    static const rota_executor_options defaults;
+    if (!out)
+        return -EINVAL;
+    *out = NULL;
+    opt = opt ? opt : &defaults;
+    const rota_allocator *a = opt->allocator ? opt->allocator : &rota__malloc;
+    if (!a->alloc)
+        return -EINVAL;
+    rota_executor *e = rota__alloc(a, sizeof *e);
+    if (!e)
+        return -ENOMEM;
+    memset(e, 0, sizeof *e);
+    int rc = init_locks(e);
+    if (rc < 0) {
+        rota__free(a, e, sizeof *e);
+        return rc;
+    }
+    jobs_init(&e->queue);
+    jobs_init(&e->drains);
+    e->max = most_threads(opt->threads);
+    e->limit = opt->queue ? opt->queue : QUEUE_DEFAULT;
+    e->stack_size = opt->stack_size;
+    (void)strncpy(e->name, opt->name ? opt->name : "rota", sizeof e->name - 1);
+    e->allocator = *a;
+    e->references = 1;
+    rota__watch_forks();
+    e->forks = rota__forks;
+    *out = e;
+    return 0;
+}
+
+int rota_executor_drain(rota_executor *e) {
+    rota_task *task;
+    struct rota__port *port;
+    int rc = e ? rota__enter(&task) : -EINVAL;
+    if (rc == 0)
+        rc = find_port(task->loop, e, &port);
+    if (rc < 0)
+        return rc;
+    struct job drain = new_job(task, port, NULL);
+    drain.wait.what = "a thread executor to be idle";
+    drain.wait.on = e;
+    lock(e);
+    bool busy = e->queued + e->running > 0;
+    if (busy)
+        jobs_add(&e->drains, &drain);
+    unlock(e);
+    if (busy)
+        (void)wait_for(task, &drain);
+    else
+        rota__fast(task);
+    return !busy || drain.state == FINISHED ? 0 : -ECANCELED;
+}
+
+int rota_executor_close(rota_executor *e) {
+    if (!e)
+        return -EINVAL;
+    if (e->forks != rota__forks)
+        return 0;
+    if (this_thread && this_thread->executor == e)
+        return -EDEADLK;
+    lock(e);
+    shut(e);
+    e->closers++;
+    while (e->threads)
+        (void)pthread_cond_wait(&e->ended, &e->lock);
+    e->closers--;
+    unlock(e);
+    return 0;
+}
+
+int rota_executor_free(rota_executor *e) {
+    int rc = e ? rota_executor_close(e) : 0;
+    if (!e || rc < 0)
+        return rc;
+    if (e->forks != rota__forks) {
+        free_executor(e);
+    } else {
+        lock(e);
+        unref(e);
+    }
+    return 0;
+}
