@@ -4,6 +4,14 @@
 
 #include "reactor/loop.h"
 
+#if defined(__APPLE__)
+# include <crt_externs.h> /* a shared library has no `environ` there */
+char **rota__env_all(void) { return *_NSGetEnviron(); }
+#else
+extern char **environ;
+char **rota__env_all(void) { return environ; }
+#endif
+
 bool rota__env_debug(void) {
     const char *value = getenv("ROTA_DEBUG");
     return value && *value && strcmp(value, "0") != 0;

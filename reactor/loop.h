@@ -2,6 +2,7 @@
 #ifndef ROTA_REACTOR_LOOP_H
 #define ROTA_REACTOR_LOOP_H
 
+#include "reactor/children.h"
 #include "reactor/fd_table.h"
 #include "reactor/inbox.h"
 #include "reactor/memory.h"
@@ -74,6 +75,7 @@ struct rota_loop {
     struct rota__inbox *inbox;
     rota_signal *signals;         /* started watchers of this loop */
     struct rota__signal_port signal_port;
+    struct rota__children children;
 
     size_t watchers;              /* what keeps the loop alive: started watchers, */
     size_t n_signals;             /* signal watchers, */
@@ -169,6 +171,7 @@ void rota__report(rota_loop *loop, int kind, int error, const char *task, const 
 bool rota__env_debug(void);
 const char *rota__env_backend(void);
 bool rota__env_virtual_clock(void);
+char **rota__env_all(void); /* what a child process inherits */
 
 /* Stops all watchers without a call, for the closing of the loop. */
 void rota__fd_stop_all(rota_loop *loop);

@@ -410,6 +410,13 @@ static void sys_freeaddrinfo(struct addrinfo *list) { freeaddrinfo(list); }
 
 /* ---- the table ---- */
 
+/* In sys_spawn.c. */
+int rota__sys_spawn(const struct rota__spawn *how, pid_t *pid, int *pidfd);
+int rota__sys_pidfd_open(pid_t pid);
+int rota__sys_pidfd_signal(int pidfd, int signo);
+int rota__sys_kill(pid_t pid, int signo);
+int rota__sys_reap(pid_t pid, int pidfd, int options, int *status);
+
 const struct rota__sys rota__sys_real = {
     .now = sys_now,
     .read = sys_read, .write = sys_write, .readv = sys_readv, .writev = sys_writev,
@@ -424,6 +431,8 @@ const struct rota__sys rota__sys_real = {
     .sigaction = sys_sigaction, .sigmask = sys_sigmask, .sigpending = sys_sigpending, .sigtake = sys_sigtake,
     .thread = sys_thread, .thread_name = sys_thread_name, .processors = sys_processors,
     .getaddrinfo = sys_getaddrinfo, .freeaddrinfo = sys_freeaddrinfo,
+    .spawn = rota__sys_spawn, .pidfd_open = rota__sys_pidfd_open, .pidfd_signal = rota__sys_pidfd_signal,
+    .kill = rota__sys_kill, .reap = rota__sys_reap,
     SYSTEM_EPOLL SYSTEM_KQUEUE
 };
 

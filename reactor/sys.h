@@ -26,6 +26,28 @@ struct epoll_event;
 struct kevent;
 struct itimerspec;
 
+/* What a child process is to be (sys_spawn.c). The caller's memory during the call; `moved` is scratch. */
+enum { ROTA__SPAWN_NULL = -1 };                                 /* for `from`: /dev/null */
+struct rota__spawn_fd {
+    int from, to;                                               /* of the parent; of the child */
+    int moved;
+};
+enum {
+    ROTA__SPAWN_SESSION = 1, ROTA__SPAWN_GROUP = 2,             /* setsid; setpgid(0, group) */
+    ROTA__SPAWN_TTY = 4,                                        /* descriptor 0 becomes the controlling terminal */
+    ROTA__SPAWN_CLOSE = 8                                       /* from 3 on, only those of `fds` stay open */
+};
+struct rota__spawn {
+    const char *paths;                                          /* strings one after the other, "" last: the first that
+                                                                   can be executed is */
+    char *const *argv, *const *envp;
+    const char *cwd;                                            /* or NULL */
+    struct rota__spawn_fd *fds;
+    size_t n_fds;
+    unsigned flags;
+    pid_t group;
+};
+
 struct rota__sys {
     /* time */
     int64_t (*now)(void);                                       /* CLOCK_MONOTONIC, ns; cannot fail */
@@ -78,6 +100,14 @@ struct rota__sys {
     int (*getaddrinfo)(const char *host, const char *service, const struct addrinfo *hints,
                        struct addrinfo **list);                 /* 0, or EAI_* as it is; errno with EAI_SYSTEM */
     void (*freeaddrinfo)(struct addrinfo *list);
+
+    /* child processes (sys_spawn.c) */
+    int (*spawn)(const struct rota__spawn *how, pid_t *pid, int *pidfd); /* *pidfd -1 where there is none; an error of
+                                                                   the child's before or in exec is its result */
+    int (*pidfd_open)(pid_t pid);                               /* close-on-exec; -ENOSYS */
+    int (*pidfd_signal)(int pidfd, int signo);                  /* -ESRCH, -ENOSYS */
+    int (*kill)(pid_t pid, int signo);
+    int (*reap)(pid_t pid, int pidfd, int options, int *status); /* waitpid, by pidfd where it is one: pid, 0, error */
 
     /* pollers; those of another system are NULL */
     int (*epoll_create)(void);

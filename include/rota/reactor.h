@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "rota/config.h"
 
@@ -348,6 +349,39 @@ ROTA_API void rota_signal_init(rota_signal *watcher, int signo,
  * cannot wait for a turn); -EALREADY. */
 ROTA_API ROTA_CHECK int rota_signal_start(rota_loop *loop, rota_signal *watcher);
 ROTA_API int rota_signal_stop(rota_loop *loop, rota_signal *watcher);
+
+/* ---- child processes ---------------------------------------------------------------------------- */
+
+/* fn(child, status, arg) runs once, in a turn after the process has ended: it has been reaped, the watcher is stopped,
+ * and status is a wait status (waitpid(2); never negative), or -ECHILD: pid is no child of this process, or somebody
+ * else has taken its status (SIGCHLD was ignored and the kernel dropped it; waitpid(-1) elsewhere). Only processes that
+ * were started here are waited for, one watcher for each. Started watchers keep the loop alive.
+ *
+ * Linux names the process by a pidfd. Elsewhere, or when none can be had, a handler of SIGCHLD is installed while
+ * children are watched: there, the signal must not be blocked in every thread, nor the handler be replaced. */
+typedef struct rota_child {
+    struct rota_child *next_, **prev_;
+    rota_loop *loop_;
+    void (*fn)(struct rota_child *child, int status, void *arg);
+    void *arg;     /* yours */
+    rota_watcher watcher_;
+    pid_t pid;     /* read only after init */
+    int pidfd_;
+    uint8_t state_;
+} rota_child;
+
+ROTA_API void rota_child_init(rota_child *child, pid_t pid,
+                              void (*fn)(rota_child *child, int status, void *arg), void *arg);
+
+/* Never fails for want of a descriptor or of memory. -EINVAL (a pid that is none), -EALREADY. */
+ROTA_API ROTA_CHECK int rota_child_start(rota_loop *loop, rota_child *child);
+
+/* From here on the process is yours to wait for again. 0 also when it was not started, or fn was called. */
+ROTA_API int rota_child_stop(rota_loop *loop, rota_child *child);
+
+/* Sends a signal to the process of a started watcher. -ESRCH once fn was called, or it was stopped: the number may
+ * be another process's by then. 0 for one that has ended and not been reaped yet. -EINVAL, -EPERM as kill(2). */
+ROTA_API int rota_child_kill(rota_child *child, int signo);
 
 #ifdef __cplusplus
 }

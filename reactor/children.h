@@ -1,0 +1,26 @@
+/* What the loop knows of child processes: see children.c. */
+#ifndef ROTA_REACTOR_CHILDREN_H
+#define ROTA_REACTOR_CHILDREN_H
+
+#include "rota/reactor.h"
+
+/* All-zero bytes are a loop that watches no child. */
+struct rota__children {
+    rota_child *first;         /* started, latest first */
+    rota_child *cursor;        /* whom a sweep visits next */
+    size_t by_signal;          /* those that only SIGCHLD tells of */
+    rota_signal signal;
+    rota_soon sweep;
+};
+
+/* After init, before start: pidfd is the child's (or -1). It becomes the watcher's, which closes it. */
+void rota__child_adopt(rota_child *child, int pidfd);
+
+/* Has it ended? Reaps it then, and the watcher is stopped without a call; *status as fn gets it. For those who cannot
+ * wait for a turn. */
+bool rota__child_ended(rota_child *child, int options, int *status);
+
+/* For the closing of the loop, after everybody who is told of it. */
+void rota__children_stop_all(rota_loop *loop);
+
+#endif
