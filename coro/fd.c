@@ -1,5 +1,5 @@
-/* Descriptor calls for tasks: read, write, readv, writev, read_exact, write_all, accept, connect, poll, close,
- * forget.
+/* Descriptor calls for tasks: read, write, readv, writev, try_read, try_write, read_exact, write_all, accept, connect,
+ * poll, close, forget.
  *
  * Each is a loop of "try; if the system says EAGAIN, park; try again". Invariant: the ROTA_READ or ROTA_WRITE bit
  * of a slot that is registered is cleared only when an event is sure to come once the direction is ready again,
@@ -334,6 +334,18 @@ ssize_t rota_readv(int fd, const struct iovec *iov, int n) { return transfer_vec
 
 ssize_t rota_writev(int fd, const struct iovec *iov, int n) { return transfer_vector(fd, ROTA_WRITE, iov, n); }
 
+static ssize_t try_once(int fd, unsigned direction, void *buf, size_t n) {
+    struct iovec iov = {buf, n < ROTA__TRANSFER_MAX ? n : ROTA__TRANSFER_MAX};
+    int rc = rota__loop_check(rota__current);
+    return rc < 0 ? rc : rota__fd_try(rota__current, fd, direction, &iov, 1);
+}
+
+ssize_t rota_try_read(int fd, void *buf, size_t n) { return try_once(fd, ROTA_READ, buf, n); }
+
+ssize_t rota_try_write(int fd, const void *buf, size_t n) {
+    return try_once(fd, ROTA_WRITE, (void *)(uintptr_t)buf, n);
+}
+
 int rota_read_exact(int fd, void *buf, size_t n, size_t *done) {
     rota__leave_forgotten();
     size_t sum = 0;
@@ -389,11 +401,15 @@ int rota__fd_poll(int fd, unsigned events) {
 }
 
 /* Remembered readiness is a hint ("a try may succeed"); the caller of poll wants the truth, so the kernel is
- * asked. What it denies is cleared, or the watcher would be called for it at once. */
+ * asked. What it denies is cleared, or the watcher would be called for it at once. What it affirms is set: its event
+ * may not have come in yet, and until then a try would not even ask (rota_try_read, and a caller that polls and tries
+ * by turns would keep the loop from ever fetching the event). */
 static int poll_until(rota_task *task, int fd, unsigned events, const char *what, bool *parked) {
     for (;;) {
         struct rota__fd *slot;
         int rc = rota__fd_poll(fd, events);
+        if (rc > 0 && (slot = rota__fd_find(&task->loop->fds, fd)))
+            slot->ready |= (uint8_t)((unsigned)rc & (ROTA_READ | ROTA_WRITE));
         if (rc != 0)
             return rc;
         rc = known_slot(task->loop, fd, &slot);

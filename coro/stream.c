@@ -9,9 +9,15 @@
  * nobody. A watcher does it, in step 3 of the loop's turn, and runs only while bytes wait; in the usual case, where
  * the system takes everything at once, it is never started.
  *
+ * A transport (TLS, say) may stand between the stream and the descriptor. Then the same watcher serves both sides,
+ * because a read may have to wait until the descriptor is writable and a write until it is readable, and a descriptor
+ * has room for one watcher in each direction. Whatever one side did may be what the other side waits for: so after
+ * each step of one the output is tried, and an event wakes the reader unless it is plainly the writer's.
+ *
  * Invariant: after any point where a task may have stood still, it looks at its rota__stream_op, which is on its
  * own stack, before it touches the stream: closing marks the calls under way there, and the stream's memory may be
- * gone when they run again. It must not know what the bytes mean, nor whether fd is a socket.
+ * gone when they run again. It must not know what the bytes mean, nor whether fd is a socket, nor what a transport
+ * does with them.
  */
 #include <string.h>
 
@@ -22,9 +28,11 @@ enum { IN_DEFAULT = 64 * 1024, HIGH_WATER_DEFAULT = 64 * 1024, OUT_FIRST = 4096 
 
 /* A call under way. */
 struct rota__stream_op {
-    struct rota__wait wait;    /* first; only for writers */
-    bool waiting;              /* on `wait`, until at most `until` bytes are queued */
+    struct rota__wait wait;    /* first; for writers, and for readers by way of a transport */
+    bool waiting;              /* on `wait`: a writer until at most `until` bytes are queued */
     size_t until;
+    unsigned wants;            /* a reader by way of a transport, from its park until it runs: directions of fd */
+    bool forgotten;            /* fd was closed or forgotten meanwhile */
     bool closed;               /* the stream is gone */
     bool parked;
 };
@@ -84,17 +92,29 @@ int rota_stream_open(rota_stream *s, int fd, const rota_stream_options *opt) {
         return -ENOMEM;
     s->high_water_ = opt->high_water ? opt->high_water : HIGH_WATER_DEFAULT;
     s->flags_ = STREAM_OPEN | (opt->buffer ? STREAM_BUFFER_LENT : 0);
+    s->transport_ = opt->transport;
+    s->transport_ctx_ = opt->transport_ctx;
     s->loop_ = loop;
     s->fd = fd;
     return 0;
 }
 
-static void wake_writer(rota_stream *s) {
-    struct rota__stream_op *op = s->writing_;
+void *rota_stream_transport_ctx(const rota_stream *s, const rota_stream_transport *transport) {
+    return s && s->flags_ & STREAM_OPEN && transport && s->transport_ == transport ? s->transport_ctx_ : NULL;
+}
+
+static void wake(struct rota__stream_op *op) {
     if (!op || !op->waiting)
         return;
     op->waiting = false;
     (void)rota__wake(op->wait.task, 0);
+}
+
+/* If it waits, and need not any more. Who drains waits for what the transport holds too. */
+static void wake_writer(rota_stream *s) {
+    const struct rota__stream_op *op = s->writing_;
+    if (op && s->out_used_ <= op->until && (op->until || !s->out_wants_))
+        wake(s->writing_);
 }
 
 int rota_stream_close(rota_stream *s) {
@@ -110,7 +130,10 @@ int rota_stream_close(rota_stream *s) {
         s->reading_->closed = true; /* it stands in a wait on fd, or has yielded */
     if (s->writing_)
         s->writing_->closed = true;
-    wake_writer(s);
+    wake(s->reading_);
+    wake(s->writing_);
+    if (s->transport_)
+        s->transport_->close(s->transport_ctx_, !s->out_used_ && !s->out_wants_ && !s->out_error_);
     if (!(s->flags_ & STREAM_BUFFER_LENT))
         rota__free(&s->loop_->allocator, s->in_, s->in_size_);
     rota__free(&s->loop_->allocator, s->out_, s->out_size_);
@@ -120,11 +143,203 @@ int rota_stream_close(rota_stream *s) {
     return rota__fd_close(s->loop_, fd);
 }
 
+/* ---- the queue of what is to be written ---- */
+
+/* Its bytes in order, in one or two pieces. */
+static int pieces(const rota_stream *s, struct iovec iov[2]) {
+    size_t to_end = s->out_size_ - s->out_first_;
+    size_t first = s->out_used_ < to_end ? s->out_used_ : to_end;
+    iov[0] = (struct iovec){s->out_ + s->out_first_, first};
+    iov[1] = (struct iovec){s->out_, s->out_used_ - first};
+    return iov[1].iov_len ? 2 : 1;
+}
+
+/* A larger ring for n more bytes, up to the high-water mark. Without memory the one there is serves on. */
+static int grow(rota_stream *s, size_t n) {
+    size_t room = s->high_water_ - s->out_used_;
+    size_t need = s->out_used_ + (n < room ? n : room);
+    size_t size = s->out_size_ ? s->out_size_ : OUT_FIRST;
+    if (need <= s->out_size_)
+        return 0;
+    while (size < need)
+        size = size > s->high_water_ / 2 ? s->high_water_ : size * 2;
+    if (size > s->high_water_)
+        size = s->high_water_;
+    unsigned char *ring = rota__alloc(&s->loop_->allocator, size);
+    if (!ring)
+        return s->out_size_ ? 0 : -ENOMEM;
+    struct iovec iov[2];
+    if (s->out_used_) {
+        (void)pieces(s, iov);
+        memcpy(ring, iov[0].iov_base, iov[0].iov_len);
+        memcpy(ring + iov[0].iov_len, iov[1].iov_base, iov[1].iov_len);
+    }
+    rota__free(&s->loop_->allocator, s->out_, s->out_size_);
+    s->out_ = ring;
+    s->out_size_ = size;
+    s->out_first_ = 0;
+    return 0;
+}
+
+static size_t enqueue(rota_stream *s, const unsigned char *bytes, size_t n) {
+    size_t sum = 0;
+    while (sum < n && s->out_used_ < s->out_size_) {
+        size_t at = s->out_first_ + s->out_used_;
+        at -= at >= s->out_size_ ? s->out_size_ : 0;
+        size_t stop = at < s->out_first_ ? s->out_first_ : s->out_size_;
+        size_t piece = stop - at < n - sum ? stop - at : n - sum;
+        memcpy(s->out_ + at, bytes + sum, piece);
+        s->out_used_ += piece;
+        sum += piece;
+    }
+    return sum;
+}
+
+static void dequeue(rota_stream *s, size_t n) {
+    s->out_first_ += n;
+    s->out_first_ -= s->out_first_ >= s->out_size_ ? s->out_size_ : 0;
+    s->out_used_ -= n;
+    if (!s->out_used_)
+        s->out_first_ = 0;
+}
+
+static void fail_output(rota_stream *s, int error) {
+    s->out_error_ = error;
+    s->out_used_ = 0;
+    s->out_wants_ = 0;
+}
+
+/* ---- by way of a transport ---- */
+
+static void carried_event(rota_watcher *watcher, unsigned ready, void *arg);
+
+/* Watches for what the two sides wait for now. */
+static int rewatch(rota_stream *s) {
+    unsigned wants = s->out_wants_ | (s->reading_ ? s->reading_->wants : 0);
+    if (s->flusher_.state_) {
+        if (s->flusher_.events == wants)
+            return 0;
+        rota__unwatch(s->loop_, &s->flusher_);
+    }
+    if (!wants)
+        return 0;
+    rota_watcher_init(&s->flusher_, s->fd, wants, carried_event, s);
+    return rota__watch(s->loop_, &s->flusher_);
+}
+
+/* Gives the transport, and the transport the system, what they take. */
+static void carried_push(rota_stream *s) {
+    const rota_stream_transport *transport = s->transport_;
+    struct iovec iov[2];
+    unsigned wants = 0;
+    ssize_t r = transport->flush(s->transport_ctx_, &wants);
+    while (r == 0 && s->out_used_) {
+        int n = pieces(s, iov);
+        r = transport->send(s->transport_ctx_, iov, n, &wants);
+        if (r > 0)
+            dequeue(s, (size_t)r);
+        r = r > 0 ? transport->flush(s->transport_ctx_, &wants) : r < 0 ? r : -EIO;
+    }
+    s->out_wants_ = r == -EAGAIN ? wants : 0;
+    if (r < 0 && r != -EAGAIN)
+        fail_output(s, (int)r);
+}
+
+/* After each step of either side. */
+static int settle(rota_stream *s) {
+    if (!s->out_error_)
+        carried_push(s);
+    int rc = rewatch(s);
+    if (rc < 0 && s->out_wants_)
+        fail_output(s, rc);
+    wake_writer(s);
+    return rc;
+}
+
+/* In step 3, while somebody waits for fd. */
+static void carried_event(rota_watcher *watcher, unsigned ready, void *arg) {
+    rota_stream *s = arg;
+    struct rota__stream_op *op = s->reading_;
+    (void)watcher;
+    if (ready & ROTA_CLOSED) {
+        fail_output(s, -EBADF);
+        if (op && op->wants)
+            op->forgotten = true; /* also when it was woken before and has not run yet: it must not touch fd */
+    }
+    if (op && op->wants && !(ready == ROTA_WRITE && s->out_wants_ == ROTA_WRITE && op->wants == ROTA_READ))
+        wake(op);
+    if (ready & ROTA_CLOSED)
+        wake_writer(s);
+    else
+        (void)settle(s);
+}
+
+static void leave(struct rota__wait *wait) { ((struct rota__stream_op *)wait)->waiting = false; }
+
+/* Until an event of fd may have changed something. */
+static int carried_wait(rota_stream *s, struct rota__stream_op *op, rota_task *task, unsigned wants) {
+    int rc = rota__enter(&task); /* before a second wait of one call */
+    op->wants = rc < 0 ? 0 : wants;
+    int settled = settle(s);
+    if (rc < 0 || settled < 0) {
+        op->wants = 0;
+        return rc < 0 ? rc : settled;
+    }
+    op->wait = (struct rota__wait){
+        .what = "reading from", .on = (void *)(intptr_t)s->fd, .until = ROTA_FOREVER, .leave = leave};
+    op->waiting = op->parked = true;
+    rc = (int)rota__park(task, &op->wait);
+    if (op->closed || op->forgotten)
+        return -EBADF;
+    op->wants = 0;
+    if (rc < 0)
+        (void)settle(s);
+    return rc;
+}
+
+static ssize_t carried_receive(rota_stream *s, struct rota__stream_op *op, rota_task *task, void *buf, size_t n) {
+    for (;;) {
+        unsigned wants = 0;
+        ssize_t r = s->transport_->receive(s->transport_ctx_, buf, n, &wants);
+        if (r != -EAGAIN) {
+            (void)settle(s);
+            return r;
+        }
+        int rc = carried_wait(s, op, task, wants);
+        if (rc < 0)
+            return rc;
+    }
+}
+
+/* As offer. */
+static ssize_t carried_offer(rota_stream *s, const unsigned char *bytes, size_t n) {
+    ssize_t r = -EAGAIN;
+    if (!s->out_used_ && !s->out_wants_) {
+        struct iovec iov = {(void *)(uintptr_t)bytes, n < ROTA__TRANSFER_MAX ? n : ROTA__TRANSFER_MAX};
+        unsigned wants = 0;
+        r = s->transport_->send(s->transport_ctx_, &iov, 1, &wants);
+        r = r ? r : -EIO;
+    }
+    if (r == -EAGAIN) {
+        int rc = grow(s, n);
+        r = rc < 0 ? rc : (ssize_t)enqueue(s, bytes, n);
+        if (rc < 0)
+            return rc;
+    }
+    if (r < 0)
+        fail_output(s, (int)r);
+    else
+        (void)settle(s);
+    return r;
+}
+
 /* ---- reading ---- */
 
 /* One read; never yields. Closed under it, fd is closed too, and it fails: so more than 0 means that the stream is
  * still there. */
 static ssize_t receive(rota_stream *s, struct rota__stream_op *op, rota_task *task, void *buf, size_t n) {
+    if (__builtin_expect(s->transport_ != NULL, 0))
+        return carried_receive(s, op, task, buf, n);
     struct iovec iov = {buf, n < ROTA__TRANSFER_MAX ? n : ROTA__TRANSFER_MAX};
     int fd = s->fd;
     ssize_t r = rota__fd_try(task->loop, fd, ROTA_READ, &iov, 1);
@@ -295,62 +510,7 @@ ssize_t rota_stream_line(rota_stream *s, size_t limit, const char **data) {
     return n;
 }
 
-/* ---- the queue of what is to be written ---- */
-
-/* Its bytes in order, in one or two pieces. */
-static int pieces(const rota_stream *s, struct iovec iov[2]) {
-    size_t to_end = s->out_size_ - s->out_first_;
-    size_t first = s->out_used_ < to_end ? s->out_used_ : to_end;
-    iov[0] = (struct iovec){s->out_ + s->out_first_, first};
-    iov[1] = (struct iovec){s->out_, s->out_used_ - first};
-    return iov[1].iov_len ? 2 : 1;
-}
-
-/* A larger ring for n more bytes, up to the high-water mark. Without memory the one there is serves on. */
-static int grow(rota_stream *s, size_t n) {
-    size_t room = s->high_water_ - s->out_used_;
-    size_t need = s->out_used_ + (n < room ? n : room);
-    size_t size = s->out_size_ ? s->out_size_ : OUT_FIRST;
-    if (need <= s->out_size_)
-        return 0;
-    while (size < need)
-        size = size > s->high_water_ / 2 ? s->high_water_ : size * 2;
-    if (size > s->high_water_)
-        size = s->high_water_;
-    unsigned char *ring = rota__alloc(&s->loop_->allocator, size);
-    if (!ring)
-        return s->out_size_ ? 0 : -ENOMEM;
-    struct iovec iov[2];
-    if (s->out_used_) {
-        (void)pieces(s, iov);
-        memcpy(ring, iov[0].iov_base, iov[0].iov_len);
-        memcpy(ring + iov[0].iov_len, iov[1].iov_base, iov[1].iov_len);
-    }
-    rota__free(&s->loop_->allocator, s->out_, s->out_size_);
-    s->out_ = ring;
-    s->out_size_ = size;
-    s->out_first_ = 0;
-    return 0;
-}
-
-static size_t enqueue(rota_stream *s, const unsigned char *bytes, size_t n) {
-    size_t sum = 0;
-    while (sum < n && s->out_used_ < s->out_size_) {
-        size_t at = s->out_first_ + s->out_used_;
-        at -= at >= s->out_size_ ? s->out_size_ : 0;
-        size_t stop = at < s->out_first_ ? s->out_first_ : s->out_size_;
-        size_t piece = stop - at < n - sum ? stop - at : n - sum;
-        memcpy(s->out_ + at, bytes + sum, piece);
-        s->out_used_ += piece;
-        sum += piece;
-    }
-    return sum;
-}
-
-static void fail_output(rota_stream *s, int error) {
-    s->out_error_ = error;
-    s->out_used_ = 0;
-}
+/* ---- the queue and the system ---- */
 
 /* Gives the system what it takes. */
 static void push(rota_stream *s) {
@@ -364,11 +524,8 @@ static void push(rota_stream *s) {
             fail_output(s, r < 0 ? (int)r : -EIO);
             return;
         }
-        s->out_first_ += (size_t)r;
-        s->out_first_ -= s->out_first_ >= s->out_size_ ? s->out_size_ : 0;
-        s->out_used_ -= (size_t)r;
+        dequeue(s, (size_t)r);
     }
-    s->out_first_ = 0;
 }
 
 /* In step 3, while bytes wait. */
@@ -380,8 +537,7 @@ static void flush(rota_watcher *watcher, unsigned ready, void *arg) {
         push(s);
     if (!s->out_used_ && watcher->state_)
         rota__unwatch(s->loop_, watcher);
-    if (s->writing_ && s->out_used_ <= s->writing_->until)
-        wake_writer(s);
+    wake_writer(s);
 }
 
 /* Queues what fits of n bytes that the system did not take: how many, or an error. Whatever can fail comes first. */
@@ -400,8 +556,6 @@ static ssize_t queue_rest(rota_stream *s, const unsigned char *bytes, size_t n) 
 
 /* ---- writing ---- */
 
-static void leave(struct rota__wait *wait) { ((struct rota__stream_op *)wait)->waiting = false; }
-
 /* Until at most `until` bytes are queued. */
 static int wait_for_room(rota_stream *s, struct rota__stream_op *op, rota_task *task, size_t until) {
     int rc = rota__enter(&task); /* before a second wait of one call */
@@ -416,6 +570,8 @@ static int wait_for_room(rota_stream *s, struct rota__stream_op *op, rota_task *
 
 /* Bytes of [bytes, bytes + n) that were taken without waiting, or an error. */
 static ssize_t offer(rota_stream *s, const unsigned char *bytes, size_t n) {
+    if (__builtin_expect(s->transport_ != NULL, 0))
+        return carried_offer(s, bytes, n);
     if (!s->out_used_) {
         struct iovec iov = {(void *)(uintptr_t)bytes, n < ROTA__TRANSFER_MAX ? n : ROTA__TRANSFER_MAX};
         ssize_t r = rota__fd_try(s->loop_, s->fd, ROTA_WRITE, &iov, 1);
@@ -454,7 +610,7 @@ int rota_stream_write(rota_stream *s, const void *buf, size_t n) {
 
 static int drain(rota_stream *s, struct rota__stream_op *op, rota_task *task) {
     int rc = s->out_error_;
-    while (rc == 0 && s->out_used_)
+    while (rc == 0 && (s->out_used_ || s->out_wants_))
         rc = wait_for_room(s, op, task, 0);
     return rc;
 }
@@ -467,6 +623,26 @@ int rota_stream_drain(rota_stream *s) {
     return rc < 0 ? rc : (int)end(s, writing, &op, task, drain(s, &op, task));
 }
 
+/* The transport's own end of data, and until the system has it. fd's other half stays as it is: the transport may have
+ * to answer its peer still. */
+static int carried_shutdown(rota_stream *s, struct rota__stream_op *op, rota_task *task) {
+    for (;;) {
+        unsigned wants = 0;
+        int ended = s->transport_->shutdown(s->transport_ctx_, &wants);
+        if (ended < 0 && ended != -EAGAIN)
+            return ended;
+        int rc = settle(s);
+        if (rc == 0 && ended == -EAGAIN && !s->out_wants_) {
+            s->out_wants_ = wants;
+            rc = rewatch(s);
+        }
+        if (rc == 0)
+            rc = drain(s, op, task);
+        if (rc < 0 || ended == 0)
+            return rc;
+    }
+}
+
 int rota_stream_shutdown(rota_stream *s) {
     rota__leave_forgotten();
     struct rota__stream_op op;
@@ -476,6 +652,6 @@ int rota_stream_shutdown(rota_stream *s) {
         return rc;
     rc = drain(s, &op, task);
     if (rc == 0)
-        rc = rota__sys->shutdown(s->fd, SHUT_WR);
+        rc = s->transport_ ? carried_shutdown(s, &op, task) : rota__sys->shutdown(s->fd, SHUT_WR);
     return (int)end(s, writing, &op, task, rc);
 }

@@ -359,6 +359,13 @@ ROTA_API ROTA_CHECK ssize_t rota_write(int fd, const void *buf, size_t n);      
 ROTA_API ROTA_CHECK ssize_t rota_readv(int fd, const struct iovec *iov, int iovcnt);         /* (S) */
 ROTA_API ROTA_CHECK ssize_t rota_writev(int fd, const struct iovec *iov, int iovcnt);        /* (S) */
 
+/* One try, never waiting: bytes transferred, or -EAGAIN. Never suspends and never refuses; also for callbacks of the
+ * loop's thread. The loop remembers what the system refused, and answers -EAGAIN by itself until an event says
+ * otherwise: so after it wait by rota_poll or a watcher, which see to the events, and do not poll by other means.
+ * Errors as rota_read. */
+ROTA_API ROTA_CHECK ssize_t rota_try_read(int fd, void *buf, size_t n);
+ROTA_API ROTA_CHECK ssize_t rota_try_write(int fd, const void *buf, size_t n);
+
 /* (S) Exactly n bytes. 0, or an error; -EPIPE at an early end of the data. *done (may be NULL): bytes
  * transferred, on every return. */
 ROTA_API ROTA_CHECK int rota_read_exact(int fd, void *buf, size_t n, size_t *done);
@@ -386,10 +393,32 @@ ROTA_API int rota_forget(int fd);
 
 /* ---- streams ------------------------------------------------------------------------------------ */
 
+/* What carries a stream's bytes over its descriptor instead of the plain calls: TLS, say. ctx is what the stream was
+ * opened with. The operations run on the loop's thread, in tasks and in callbacks: they may not suspend, nor call the
+ * stream. Bytes go over the descriptor by rota_try_read and rota_try_write (or by calls that remember as they do what
+ * the system refused). Where one answers -EAGAIN, *wants says for which direction of the descriptor it waits:
+ * ROTA_READ, ROTA_WRITE or both, whichever comes first; it is then called again. Any other error ends that side. */
+typedef struct rota_stream_transport {
+    /* At most n > 0 bytes; 0 at the end of the data. Not -EPIPE for data that was cut off: it means "ended early" to
+     * rota_stream_line. */
+    ssize_t (*receive)(void *ctx, void *buf, size_t n, unsigned *wants);
+    /* Takes at least one byte, of iov[0], iov[1]...; what it does not give to the system at once it keeps. It is
+     * called when flush has just answered 0. -EPIPE after shutdown. */
+    ssize_t (*send)(void *ctx, const struct iovec *iov, int n, unsigned *wants);
+    /* Gives the system what was kept; 0 when nothing is. Called after each of the others. */
+    int (*flush)(void *ctx, unsigned *wants);
+    /* Ends the writing side; what that needs to send may be kept. Again: 0. */
+    int (*shutdown)(void *ctx, unsigned *wants);
+    /* The stream is being closed, its descriptor right after this. complete: nothing that was written is lost. */
+    void (*close)(void *ctx, bool complete);
+} rota_stream_transport;
+
 typedef struct rota_stream_options {
     void *buffer;          /* input buffer, the caller's; NULL: allocated by the loop's allocator */
     size_t buffer_size;    /* its size, and so the limit of until and line; 0: 64 KiB */
     size_t high_water;     /* most bytes that rota_stream_write queues; 0: 64 KiB */
+    const rota_stream_transport *transport;  /* must outlive the stream; NULL: the descriptor's own calls */
+    void *transport_ctx;
 } rota_stream_options;
 
 /* Buffered bytes over a descriptor. One task may read while another writes; a second one in the same direction
@@ -405,13 +434,19 @@ typedef struct rota_stream {
     unsigned char *out_;          /* ring: out_used_ bytes from out_first_ on wait to be written */
     size_t out_size_, out_first_, out_used_, high_water_;
     rota_watcher flusher_;        /* runs while bytes wait: they go out whatever the tasks do */
+    const rota_stream_transport *transport_;       /* NULL: none */
+    void *transport_ctx_;
+    unsigned out_wants_;          /* directions of fd for which the transport waits to send; 0: it holds nothing */
     struct rota__stream_op *reading_, *writing_;   /* the calls under way, on the stacks of their tasks */
     int out_error_;               /* what ended the writing side, else 0 */
 } rota_stream;
 
 /* Takes fd over: rota_stream_close closes it. Never suspends. -EINVAL (a buffer without size), -EBADF, -ENOMEM
- * (fd stays the caller's). */
+ * (fd stays the caller's, and so does transport_ctx). */
 ROTA_API ROTA_CHECK int rota_stream_open(rota_stream *stream, int fd, const rota_stream_options *opt);
+
+/* The transport_ctx of an open stream that has this transport, else NULL. */
+ROTA_API void *rota_stream_transport_ctx(const rota_stream *stream, const rota_stream_transport *transport);
 
 /* (S) At least 1 byte, at most n; 0 at the end of the data (or n == 0). */
 ROTA_API ROTA_CHECK ssize_t rota_stream_read(rota_stream *stream, void *buf, size_t n);
@@ -441,7 +476,8 @@ ROTA_API ROTA_CHECK int rota_stream_write(rota_stream *stream, const void *buf, 
 /* (S) Until everything written has been given to the system. Cancelled, it goes out all the same. */
 ROTA_API ROTA_CHECK int rota_stream_drain(rota_stream *stream);
 
-/* (S) Drains, then ends the writing side; the peer reads an end of data. -ENOTSOCK for what is no socket. */
+/* (S) Drains, then ends the writing side; the peer reads an end of data, and reading goes on. -ENOTSOCK for what is no
+ * socket. */
 ROTA_API ROTA_CHECK int rota_stream_shutdown(rota_stream *stream);
 
 /* Closes the descriptor and frees the buffers; what is queued is dropped (drain or shutdown first). Tasks inside
