@@ -347,13 +347,13 @@ static void leave(struct rota__wait *wait) {
  * Was it cancelled? */
 static bool wait_for(rota_task *task, struct job *job) {
     job->port->users++;
-    task->loop->jobs++;
+    rota__job_begin(task->loop);
     bool cancelled = rota__park(task, &job->wait) < 0;
     if (!job->over) {
         job->wait.leave = NULL;
         (void)rota__park(task, &job->wait);
     }
-    task->loop->jobs--;
+    rota__job_end(task->loop);
     job->port->users--;
     return cancelled;
 }

@@ -26,15 +26,25 @@ static inline __attribute__((always_inline)) ROTA__SANITIZE_FIBER *own_fiber(rot
     return rota__task_fiber(task);
 }
 
+/* Debug mode, or a trace: what ran has stopped, or has ended. */
+static __attribute__((noinline, cold)) void left_watched(rota_loop *loop) {
+    if (loop->debug)
+        rota__step_end(loop, 0);
+    if (loop->traced)
+        rota__trace_leaves(loop->running);
+}
+
 /* Leaves the running task, whose context goes to *save, and which either is queued somewhere or has ended. */
 static inline __attribute__((always_inline)) int switch_away(rota_loop *loop, ROTA__SANITIZE_FIBER *fiber,
                                                              void **save) {
     rota_ready *entry = rota__ready_peek(&loop->ready);
     if (__builtin_expect(!entry || entry->run_ != rota__task_run || --loop->budget <= 0, 0)) {
-        if (loop->debug)
-            rota__step_end(loop, 0);
+        if (loop->watched)
+            left_watched(loop);
         if (!entry || entry->run_ != rota__task_run || rota__loop_budget_spent(loop))
             return rota__fiber_switch(fiber, save, &rota__tasks_of(loop)->fiber, loop->context, 0);
+        if (loop->traced)
+            rota__trace_enters(entry);
     }
     rota__ready_drop(&loop->ready, entry);
     rota_task *next = (rota_task *)entry; /* its first member */
@@ -51,6 +61,7 @@ void rota__task_run(rota_ready *ready) {
     ROTA__SANITIZE_FIBER *fiber = &rota__tasks_of(loop)->fiber;
     rota__fiber_here(fiber);
     loop->running = task;
+    loop->counts.entered_tasks++;
     (void)rota__fiber_switch(fiber, &loop->context, rota__task_fiber(task), ready->hint_, task->woken);
     loop->running = NULL;
 }
@@ -92,7 +103,9 @@ bool rota__wake(rota_task *task, int value) {
     task->woken = value;
     if (rota_timer_active(&task->timer))
         rota__loop_disarm(task->loop, &task->timer);
-    rota__loop_push(task->loop, &task->ready);
+    rota__ready_push(&task->loop->ready, &task->ready);
+    if (__builtin_expect(task->loop->on_push, 0))
+        rota__woken_slowly(task, value);
     return true;
 }
 
@@ -128,6 +141,11 @@ bool rota__run_eagerly(rota_task *self, rota_task *child) {
     if (!rota__ready_push_front(&loop->ready, &self->ready))
         return false;
     self->woken = 0;
+    loop->counts.steps += 2; /* the child's first, and ours: it goes back into the queue's front, and out again */
+    if (__builtin_expect(loop->traced, 0)) {
+        rota__trace_leaves(self);
+        rota__trace_enters(&child->ready);
+    }
     loop->running = child;
     ROTA__SANITIZE_FIBER here;
     (void)rota__fiber_switch(own_fiber(self, &here), &self->ready.hint_, rota__task_fiber(child), child->ready.hint_, 0);

@@ -146,6 +146,9 @@ int rota__refuse(rota_task *task) {
     }
     if (task->due != INT64_MIN)
         rota__scope_expire(task);
+    task->loop->counts.refusals++;
+    if (task->loop->traced)
+        rota__trace_refuse(task);
     if (++task->refusals > YIELDING_REFUSALS)
         rota__breathe(task);
     if (task->refusals == REPORTED_REFUSALS && !(task->flags & ROTA__TASK_NAMED)) {
@@ -397,23 +400,26 @@ void rota_scope_limit(rota_scope *scope, int64_t limit) {
     recompute(scope);
 }
 
-static void cancel(rota_scope *scope, rota_at at, const char *reason) {
+static void cancel(rota_loop *loop, rota_scope *scope, rota_at at, const char *reason) {
     if (scope->flags_ & ROTA__SCOPE_CANCELLED)
         return;
     scope->flags_ |= ROTA__SCOPE_CANCELLED;
     scope->reason_ = reason;
     scope->cancelled_at_ = at;
+    if (loop->traced)
+        rota__trace_cancel(loop, scope);
     recompute(scope);
 }
 
 void rota_scope_cancel_at(rota_at at, rota_scope *scope, const char *reason) {
     rota__leave_forgotten();
-    if (loop_of(scope))
-        cancel(scope, at, reason);
+    rota_loop *loop = loop_of(scope);
+    if (loop)
+        cancel(loop, scope, at, reason);
 }
 
 void rota__scope_cancel_loop(rota_loop *loop, const char *reason) {
-    cancel(&rota__tasks_of(loop)->scope, rota_here(NULL, 0), reason);
+    cancel(loop, &rota__tasks_of(loop)->scope, rota_here(NULL, 0), reason);
 }
 
 int rota_cancel_at(rota_at at, rota_task *task, const char *reason) {
@@ -423,7 +429,7 @@ int rota_cancel_at(rota_at at, rota_task *task, const char *reason) {
         return rc;
     if (task->state != ROTA__TASK_LIVE)
         return -ESRCH;
-    cancel(&task->root, at, reason);
+    cancel(task->loop, &task->root, at, reason);
     return 0;
 }
 

@@ -13,12 +13,6 @@
 
 enum { SLAB_MIN = 16, SLAB_MAX = 1024 };
 
-struct rota__task_slab {
-    struct rota__task_slab *next;
-    size_t n;
-    rota_task tasks[];
-};
-
 /* ---- the tasks of a loop ---- */
 
 static int stuck(rota_loop *loop) {
@@ -103,7 +97,18 @@ static void free_blocks(rota_loop *loop) {
     rota__free(&loop->allocator, tasks, sizeof *tasks);
 }
 
-static const struct rota__upper upper = { stuck, slow, drain, free_tasks, free_blocks };
+static const struct rota__upper upper = {
+    .run = rota__task_run,
+    .enters = rota__trace_enters,
+    .who = rota__trace_who,
+    .tell = rota__trace_tell,
+    .count = rota__count_tasks,
+    .stuck = stuck,
+    .slow = slow,
+    .drain = drain,
+    .free = free_tasks,
+    .gone = free_blocks,
+};
 
 int rota__tasks_need(rota_loop *loop) {
     if (loop->upper)
@@ -330,6 +335,7 @@ static void set_up(rota_task *task, rota_loop *loop, struct rota__runner *runner
     task->locals = task->inherited = spawner ? rota__locals_share(spawner->locals) : NULL;
     task->result = opt->result;
     task->name = opt->name;
+    task->number = ++tasks->spawned;
     task->at = at;
     task->group = opt->group;
     rota_timer_init(&task->timer, timer_fired, task);
@@ -371,6 +377,8 @@ int rota_spawn_at(rota_at at, rota_task **out, rota_fn *fn, void *arg, const rot
         task->flags |= ROTA__TASK_HANDLE;
         *out = task;
     }
+    if (__builtin_expect(loop->traced, 0))
+        rota__trace_spawn(task);
     rota_task *self = opt->eager ? loop->running : NULL;
     if (!self || self->scope->flags_ & ROTA__SCOPE_NO_SUSPEND || !rota__run_eagerly(self, task))
         rota__loop_push(loop, &task->ready);
@@ -413,6 +421,8 @@ void rota__task_finish(rota_task *task, intptr_t value) {
         if (!(task->flags & ROTA__TASK_HANDLE))
             report_unawaited(task, value);
     }
+    if (__builtin_expect(loop->traced, 0))
+        rota__trace_end(task, value); /* behind the wakes, which are still its doing */
     if (!(task->flags & ROTA__TASK_HANDLE))
         rota__task_drop(task);
 }
@@ -461,6 +471,8 @@ int rota_task_result(const rota_task *task, intptr_t *result) {
 const char *rota_task_name(const rota_task *task) {
     return rota__task_check(task) < 0 ? NULL : task->name ? task->name : "";
 }
+
+uint64_t rota_task_number(const rota_task *task) { return rota__task_check(task) < 0 ? 0 : task->number; }
 
 rota_future *rota_task_future(rota_task *task) { return rota__task_check(task) < 0 ? NULL : &task->future; }
 

@@ -75,6 +75,7 @@ struct rota_task {
     rota_fn *fn;
     void *arg;
     intptr_t *result;
+    uint64_t number;               /* of the loop's tasks: for people and traces */
     const char *name;
     rota_at at;
     struct rota_mutex *held;       /* that it has locked */
@@ -94,12 +95,19 @@ enum {
 
 enum { ROTA__FAST_CALLS = 64 };
 
+struct rota__task_slab {
+    struct rota__task_slab *next;
+    size_t n;
+    rota_task tasks[];
+};
+
 /* The tasks of a loop. */
 struct rota__tasks {
     rota_loop *loop;
     rota_scope scope;                     /* of the loop: what free tasks are under */
     rota_task *free_tasks;                /* live, in no group */
     size_t live;                          /* have not ended */
+    uint64_t spawned;                     /* ever; the latest one's number */
     rota_task *spare, **spare_last;       /* control blocks to be used (again); linked by `next` */
     struct rota__task_slab *slabs;
     size_t slots;                         /* control blocks made */
@@ -312,6 +320,20 @@ struct rota__text;
 void rota__task_name_text(struct rota__text *text, const rota_task *task);
 void rota__report_task(const rota_task *task, int kind, int error, const char *before, const char *after);
 void rota__task_text(struct rota__text *text, const rota_task *task);
+
+/* trace.c: see there. All but the last one and rota__woken_slowly: only while loop->traced. */
+void rota__trace_spawn(const rota_task *task);
+void rota__trace_end(const rota_task *task, intptr_t value);
+void rota__trace_enters(rota_ready *ready);
+void rota__trace_leaves(const rota_task *task);
+void rota__trace_refuse(const rota_task *task);
+void rota__trace_cancel(rota_loop *loop, const rota_scope *scope);
+void rota__trace_who(const rota_loop *loop, rota_trace_event *event);
+void rota__trace_tell(rota_loop *loop);
+void rota__count_tasks(const rota_loop *loop, rota_counters *counters);
+
+/* Wakes a task while loop->on_push: a foreign loop may sleep, or a trace runs. */
+void rota__woken_slowly(rota_task *task, int value);
 
 /* graph.c: the task that this one waits for, directly or as the owner of what it waits for; NULL: none. */
 const rota_task *rota__waits_on(const rota_task *task);

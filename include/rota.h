@@ -7,6 +7,7 @@
 #include "rota/sync.h"
 #include "rota/thread_queue.h"
 #include "rota/executor.h"
+#include "rota/trace.h"
 #include "rota/generator.h"
 #include "rota/combine.h"
 

@@ -16,13 +16,7 @@ size_t rota_loop_describe(const rota_loop *loop, char *buf, size_t n) {
         rota__text_add(&t, loop ? "closed" : "no loop");
         return t.length;
     }
-    size_t ready = rota__ready_in_ring(&loop->ready);
-    for (const rota_ready *r = loop->ready.list_first; r; r = rota__ready_where(r)) {
-        if (r == ROTA__READY_LAST)
-            break;
-        ready++;
-    }
-    count(&t, " ready", ready);
+    count(&t, " ready", rota__ready_count(&loop->ready));
     count(&t, " timers", rota__timers_count(&loop->timers));
     count(&t, " descriptor waits", loop->watchers);
     count(&t, " signal watchers", loop->n_signals);

@@ -78,12 +78,24 @@ static unsigned wanted(const rota_watcher *w, unsigned ready) {
     return ready & (w->events | ROTA_EOF | ROTA_ERROR);
 }
 
-static void call(rota_loop *loop, rota_watcher *w, unsigned ready) {
+static void call_watched(rota_loop *loop, rota_watcher *w, unsigned ready) {
     void (*fn)(rota_watcher *, unsigned, void *) = w->fn;
+    int fd = w->fd;
     rota__step_begin(loop);
+    rota__trace_callback(loop, ROTA_TRACE_CALLBACK_BEGIN, "a watcher", w, fd);
     fn(w, ready, w->arg);
+    rota__trace_callback(loop, ROTA_TRACE_CALLBACK_END, "a watcher", w, fd); /* which may be gone: a name only */
     if (loop->debug)
         rota__step_end(loop, (uintptr_t)fn);
+}
+
+static void call(rota_loop *loop, rota_watcher *w, unsigned ready) {
+    loop->counts.callbacks++;
+    if (__builtin_expect(loop->watched, 0)) {
+        call_watched(loop, w, ready);
+        return;
+    }
+    w->fn(w, ready, w->arg);
 }
 
 void rota__fd_run_again(rota_loop *loop) {

@@ -86,6 +86,9 @@ bool rota__inbox_take(rota_loop *loop) {
     while (entry != ROTA__READY_LAST) {
         rota_ready *next = rota__ready_where(entry);
         rota__ready_push(&loop->ready, entry);
+        loop->counts.posts++;
+        if (__builtin_expect(loop->traced, 0))
+            rota__trace_post(loop, entry);
         entry = next;
     }
     return true;

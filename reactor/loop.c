@@ -21,16 +21,23 @@ enum { POLL_ROUNDS = 16 };                       /* full event arrays taken in o
 
 /* ---- step 1 ---- */
 
-/* In debug mode a chunk is one step: whoever counts the budget down comes by after each, and its time is taken. */
-static void next_chunk(rota_loop *loop) { loop->budget = loop->debug ? 1 : BUDGET_CHUNK; }
+/* In debug mode, and while traced, a chunk is one step: whoever counts the budget down comes by after each. */
+static void next_chunk(rota_loop *loop) { loop->budget = loop->watched ? 1 : BUDGET_CHUNK; }
 
 bool rota__loop_budget_spent(rota_loop *loop) {
-    unsigned most = loop->debug ? BUDGET_CHUNK * BUDGET_CHUNKS : BUDGET_CHUNKS;
+    unsigned most = loop->watched ? BUDGET_CHUNK * BUDGET_CHUNKS : BUDGET_CHUNKS;
     next_chunk(loop);
     if (++loop->budget_rounds < most && (loop->is_virtual || rota__loop_clock(loop) < loop->budget_until))
         return false;
     loop->budget = 0;
     return true;
+}
+
+/* How much has left the ready queue is what its head has moved; backwards where a task stepped aside. */
+void rota__count_steps(rota_loop *loop) {
+    struct rota__counts *counts = &loop->counts;
+    counts->steps += (uint64_t)(int64_t)(int32_t)(loop->ready.head - counts->steps_head);
+    counts->steps_head = loop->ready.head;
 }
 
 static void run_ready(rota_loop *loop) {
@@ -41,10 +48,15 @@ static void run_ready(rota_loop *loop) {
     rota__step_begin(loop);
     while (loop->budget > 0 && (entry = rota__ready_peek(&loop->ready))) {
         rota__ready_drop(&loop->ready, entry);
-        entry->run_(entry);
+        loop->counts.entered++;
+        if (__builtin_expect(loop->watched, 0))
+            rota__run_watched(loop, entry);
+        else
+            entry->run_(entry);
         if (loop->budget > 0 && --loop->budget == 0)
             (void)rota__loop_budget_spent(loop);
     }
+    rota__count_steps(loop);
 }
 
 /* ---- steps 2 and 3 ---- */
@@ -70,7 +82,10 @@ static bool must_not_wait(const rota_loop *loop) {
 static int poll_rounds(rota_loop *loop, int64_t timeout_ns) {
     int total = 0;
     for (int round = 0; round < POLL_ROUNDS; round++) {
-        int n = loop->poller->wait(loop, round == 0 ? timeout_ns : 0);
+        int64_t timeout = round == 0 ? timeout_ns : 0;
+        if (__builtin_expect(loop->watched, 0))
+            rota__poll_begins(loop, timeout);
+        int n = loop->poller->wait(loop, timeout);
         if (n < 0)
             return n;
         total += n;
@@ -97,7 +112,12 @@ static int poll_virtual(rota_loop *loop, int64_t wait_ns) {
         return n;
     int64_t until = rota__time_add(loop->now, wait_ns);
     int64_t to = next < until ? next : until;
-    loop->now = to > loop->now ? to : loop->now; /* a timer may have been armed for the past */
+    to = to > loop->now ? to : loop->now; /* a timer may have been armed for the past */
+    if (__builtin_expect(loop->watched, 0))
+        rota__poll_begins(loop, to - loop->now);
+    loop->now = to;
+    if (__builtin_expect(loop->watched, 0))
+        rota__poll_ended(loop, 0);
     return 0;
 }
 
@@ -143,10 +163,11 @@ static void run_due_timers(rota_loop *loop) {
     rota_timer *timer;
     rota__step_begin(loop);
     while ((timer = rota__timers_pop(&loop->timers, loop->now, limit))) {
-        void (*fn)(rota_timer *, void *) = timer->fn;
-        fn(timer, timer->arg);
-        if (loop->debug)
-            rota__step_end(loop, (uintptr_t)fn);
+        loop->counts.timers++;
+        if (__builtin_expect(loop->watched, 0))
+            rota__fire_watched(loop, timer);
+        else
+            timer->fn(timer, timer->arg);
     }
 }
 
@@ -163,6 +184,9 @@ static void free_garbage(rota_loop *loop) {
 /* ---- turning ---- */
 
 static int turn(rota_loop *loop, int64_t wait_ns) {
+    loop->counts.turns++;
+    if (__builtin_expect(loop->traced, 0))
+        rota__trace_turn(loop);
     run_ready(loop);                    /* 1 run ready work */
     int rc = poll_step(loop, wait_ns);  /* 2 poll; 3 dispatch readiness: the poller calls rota__fd_event, */
     dispatch_rest(loop);                /* 3 and those who asked to be called again */
@@ -310,6 +334,8 @@ int rota_loop_new(rota_loop **out, const rota_loop_options *opt) {
     loop->report = opt->report ? opt->report : rota__report_stderr;
     loop->report_ctx = opt->report_ctx;
     loop->debug = opt->debug || rota__env_debug();
+    loop->tracer = (struct rota__tracer){ opt->trace, opt->trace_ctx };
+    rota__watched_changed(loop);
     loop->is_virtual = opt->virtual_clock || rota__env_virtual_clock();
     loop->again_last = &loop->again;
     loop->poll.fd = loop->poll.timer_fd = -1;
@@ -428,8 +454,7 @@ int rota_loop_set_debug(rota_loop *loop, bool on) {
         return rc;
     loop->debug = on;
     loop->step_began = 0;
-    if (loop->budget > 1)
-        loop->budget = 1; /* the next to leave comes by, and the count goes on as debug mode wants it */
+    rota__watched_changed(loop);
     return 0;
 }
 

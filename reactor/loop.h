@@ -11,6 +11,7 @@
 #include "reactor/signals.h"
 #include "reactor/sys.h"
 #include "reactor/timers.h"
+#include "reactor/trace.h"
 
 /* Memory whose last user is still on it (a finished task's stack): freed in step 5. */
 struct rota__garbage {
@@ -33,6 +34,11 @@ struct rota__owned {
 
 /* What a layer above hangs into the loop. */
 struct rota__upper {
+    void (*run)(rota_ready *ready);  /* what runs its entries of the ready queue: see the next one */
+    void (*enters)(rota_ready *ready); /* traced: the loop is about to run that one */
+    void (*who)(const rota_loop *loop, rota_trace_event *event);  /* .task and .name: of what runs now, if it does */
+    void (*tell)(rota_loop *loop);   /* traced: a ROTA_TRACE_TASK for each that lives */
+    void (*count)(const rota_loop *loop, rota_counters *counters);
     int (*stuck)(rota_loop *loop);   /* nothing can happen any more: -EDEADLK (reported) if somebody waits for it */
     void (*slow)(rota_loop *loop, int64_t ns); /* what runs now held the loop up for so long */
     void (*drain)(rota_loop *loop);  /* the loop is about to close: end what runs on it */
@@ -49,11 +55,18 @@ struct rota_loop {
     void *running;                /* the upper layer's: who runs now, NULL on the loop's own stack */
     void *context;                /* the upper layer's: where the loop's own stack stands */
     int budget;                   /* steps left before the budget is looked at */
-    bool foreign_idle;            /* a foreign loop may be asleep: say so when something gets ready */
+    union {
+        struct {
+            bool foreign_idle;    /* a foreign loop may be asleep: say so when something gets ready */
+            bool traced;          /* somebody wants to be told of each event */
+        };
+        uint16_t on_push;         /* both in one look */
+    };
     bool is_foreign;              /* rota_loop_fd was asked for */
     bool in_turn;
     bool stop;
     bool debug;
+    bool watched;                 /* debug || traced: each step comes by */
     bool is_virtual;
     uint8_t state;                /* enum rota__loop_state */
 
@@ -62,6 +75,9 @@ struct rota_loop {
     unsigned budget_rounds;       /* of 32 steps, in this step 1 */
     int64_t budget_until;
     int64_t step_began;           /* in debug mode, on the real clock: when what runs now was started */
+
+    struct rota__counts counts;
+    struct rota__tracer tracer;
 
     struct rota__timers timers;
     struct rota__fd_table fds;
@@ -126,6 +142,9 @@ static inline void rota__loop_push(rota_loop *loop, rota_ready *entry) {
         rota__loop_nudge(loop, INT64_MIN);
 }
 
+/* Brings loop->counts.steps up to date. */
+void rota__count_steps(rota_loop *loop);
+
 /* Is the budget of step 1 spent? Called when loop->budget, counted down at each step, reaches 0. */
 bool rota__loop_budget_spent(rota_loop *loop);
 
@@ -135,6 +154,28 @@ void rota__step_end(rota_loop *loop, uintptr_t fn);
 static inline void rota__step_begin(rota_loop *loop) {
     if (__builtin_expect(loop->debug, 0))
         loop->step_began = rota__sys->now();
+}
+
+/* A thread is given a job, and the loop has done with it: it keeps the loop alive in between. */
+static inline void rota__job_begin(rota_loop *loop) {
+    loop->jobs++;
+    loop->counts.jobs++;
+    if (__builtin_expect(loop->traced, 0))
+        rota__trace_job(loop, ROTA_TRACE_JOB_BEGIN);
+}
+
+static inline void rota__job_end(rota_loop *loop) {
+    loop->jobs--;
+    if (__builtin_expect(loop->traced, 0))
+        rota__trace_job(loop, ROTA_TRACE_JOB_END);
+}
+
+/* For pollers: the kernel has answered with n events, or an error; nobody was called yet. */
+static inline void rota__polled(rota_loop *loop, int n) {
+    loop->counts.polls++;
+    loop->counts.events += n > 0 ? (unsigned)n : 0;
+    if (__builtin_expect(loop->watched, 0))
+        rota__poll_ended(loop, n);
 }
 
 static inline void rota__loop_arm(rota_loop *loop, rota_timer *timer, int64_t when) {

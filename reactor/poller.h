@@ -18,7 +18,7 @@
  *   wait    Waits until something is ready or timeout_ns has passed (0: not at all; ROTA_FOREVER), at least
  *           that long, and calls rota__fd_event for each ready descriptor. Returns how many events it got
  *           (poll->capacity: there may be more), or an error; -EINTR counts as 0 events.
- *           After a wake, returns at once.
+ *           After a wake, returns at once. Calls rota__polled as soon as the kernel has answered.
  *   fd      The descriptor that a foreign loop polls; *its* readability means: wait has something. From now
  *           on `deadline` is called. -ENOTSUP.
  *   deadline  Only after fd: makes that descriptor readable at `when` (absolute; ROTA_FOREVER: by nothing but

@@ -177,6 +177,7 @@ static int collect(struct rota__poll *poll, int64_t ns) {
 
 static int poller_wait(rota_loop *loop, int64_t timeout_ns) {
     int n = collect(&loop->poll, timeout_ns);
+    rota__polled(loop, n);
     if (n < 0)
         return n == -EINTR ? 0 : n;
     const struct epoll_event *events = loop->poll.events;

@@ -223,6 +223,7 @@ static int poller_wait(rota_loop *loop, int64_t timeout_ns) {
     }
     const struct kevent *events = loop->poll.events;
     int n = rota__sys->kevent(loop->poll.fd, NULL, 0, loop->poll.events, CAPACITY, limit);
+    rota__polled(loop, n);
     if (n < 0)
         return n == -EINTR ? 0 : n;
     for (int i = 0; i < n; i++)

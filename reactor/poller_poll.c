@@ -149,6 +149,7 @@ static int poller_wait(rota_loop *loop, int64_t timeout_ns) {
     struct questions *q = questions_of(loop);
     nfds_t n = ask(loop, q);
     int ready = rota__sys->poll(q->fds, n, milliseconds(timeout_ns));
+    rota__polled(loop, ready);
     if (ready <= 0)
         return ready == -EINTR ? 0 : ready;
     if (q->fds[0].revents)

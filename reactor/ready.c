@@ -4,7 +4,7 @@
 
 enum { RING_MIN = 64 };
 
-static void run_hole(rota_ready *self) { (void)self; }
+static void run_hole(rota_ready *self) { rota__container_of(self, struct rota__ready_queue, hole)->holes++; }
 
 /* ---- entries that are told ---- */
 
@@ -33,6 +33,7 @@ int rota__ready_open(struct rota__ready_queue *q, const rota_allocator *a) {
     q->hole.run_ = run_hole;
     q->hole.next_ = NULL;
     q->hole.hint_ = NULL;
+    q->holes = 0;
     return 0;
 }
 
@@ -62,6 +63,13 @@ void rota__ready_reserve(struct rota__ready_queue *q, const rota_allocator *a, s
     rota__free(a, q->ring, ((size_t)q->mask + 1) * sizeof *q->ring);
     q->ring = ring;
     q->mask = mask;
+}
+
+size_t rota__ready_count(const struct rota__ready_queue *q) {
+    size_t n = rota__ready_in_ring(q);
+    for (const rota_ready *r = q->list_first; r && r != ROTA__READY_LAST; r = rota__ready_where(r))
+        n++;
+    return n;
 }
 
 void rota__ready_push_list(struct rota__ready_queue *q, rota_ready *entry) {

@@ -26,6 +26,7 @@ struct rota__ready_queue {
     uint32_t mask;
     rota_ready *list_first, *list_last;  /* behind the ring */
     rota_ready hole;       /* stands in the ring for an entry that was removed */
+    uint64_t holes;        /* that were met, ever */
 };
 
 /* An entry that must be told when the loop closes before its turn has come: it owns its memory, or a thread waits
@@ -58,6 +59,9 @@ void rota__ready_close(struct rota__ready_queue *q, const rota_allocator *a);
 
 /* Makes room for n entries at once; without memory the list serves instead. */
 void rota__ready_reserve(struct rota__ready_queue *q, const rota_allocator *a, size_t n);
+
+/* How many entries there are; walks the list. */
+size_t rota__ready_count(const struct rota__ready_queue *q);
 
 /* Takes an entry out, from wherever it is. */
 void rota__ready_remove(struct rota__ready_queue *q, rota_ready *entry);

@@ -178,6 +178,17 @@ static void stop(rota_loop *loop, rota_signal *w) {
     unlock();
 }
 
+static void call(rota_loop *loop, rota_signal *w) {
+    void (*fn)(rota_signal *, int, void *) = w->fn;
+    int signo = w->signo;
+    rota__step_begin(loop);
+    rota__trace_callback(loop, ROTA_TRACE_CALLBACK_BEGIN, "a signal watcher", w, signo);
+    fn(w, signo, w->arg);
+    rota__trace_callback(loop, ROTA_TRACE_CALLBACK_END, "a signal watcher", w, signo);
+    if (loop->debug)
+        rota__step_end(loop, (uintptr_t)fn);
+}
+
 /* A callback may stop and free any watcher: the cursor steps aside (unlink_watcher). One that is stopped and
  * started again comes back at the end; the bound keeps such a callback from running here for ever. What it
  * leaves over has set signals_pending once more. */
@@ -192,11 +203,8 @@ void rota__signals_deliver(rota_loop *loop) {
         if (arrivals == w->pending_)
             continue;
         w->pending_ = arrivals;
-        void (*fn)(rota_signal *, int, void *) = w->fn;
-        rota__step_begin(loop);
-        fn(w, w->signo, w->arg);
-        if (loop->debug)
-            rota__step_end(loop, (uintptr_t)fn);
+        loop->counts.callbacks++;
+        call(loop, w);
     }
     port->cursor = NULL;
 }

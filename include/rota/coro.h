@@ -194,6 +194,10 @@ ROTA_API ROTA_CHECK int rota_task_result(const rota_task *task, intptr_t *result
 /* Name ("" when it has none); NULL for a stale handle or NULL. */
 ROTA_API const char *rota_task_name(const rota_task *task);
 
+/* Its number: from 1, in the order in which the loop's tasks were spawned, never used again. 0 for a stale handle or
+ * NULL. The trace (rota/trace.h) and dumps call tasks by it. */
+ROTA_API uint64_t rota_task_number(const rota_task *task);
+
 /* The task as a future, for rota_future_await and rota_future_on_done. NULL for a stale handle. */
 ROTA_API rota_future *rota_task_future(rota_task *task);
 

@@ -110,6 +110,10 @@ typedef struct rota_report {
     rota_at at;        /* where the object concerned was made; .file may be NULL */
 } rota_report;
 
+/* See rota/trace.h. */
+struct rota_trace_event;
+typedef void rota_trace_fn(void *ctx, const struct rota_trace_event *event);
+
 typedef struct rota_loop_options {
     const char *backend;              /* a name of rota_loop_backends; NULL: what the environment variable
                                          ROTA_BACKEND says, or the best one built in */
@@ -120,6 +124,8 @@ typedef struct rota_loop_options {
                                          variable ROTA_CLOCK=virtual also sets it */
     int64_t slow_step;                /* in debug mode, what runs longer in one go is reported; 0: 100 ms */
     bool debug;                       /* costlier checks; the environment variable ROTA_DEBUG=1 also sets it */
+    rota_trace_fn *trace;             /* told of every step (rota/trace.h); NULL: nobody is */
+    void *trace_ctx;
     /* For tasks (rota/coro.h): */
     size_t stack_size;                /* usable bytes of a task's stack; 0: 64 KiB */
     unsigned max_tasks;               /* tasks alive at once, else spawn gives -EAGAIN; 0: no limit */

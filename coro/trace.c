@@ -1,0 +1,109 @@
+/* What tasks tell the trace hook: spawn, end, switches, wakes, cancellation; see rota/trace.h.
+ *
+ * Called only while loop->traced, except rota__count_tasks. Invariant: between the SPAWN and the END of a task each
+ * SWITCH_IN is followed by one SWITCH_OUT, or the END; a task that stopped for anything but its turn is told to be woken
+ * before it goes on.
+ */
+#include "coro/task.h"
+
+static void about(rota_trace_event *event, const rota_task *task) {
+    if (!task)
+        return;
+    event->task = task->number;
+    event->name = task->name;
+}
+
+static void by(rota_trace_event *event, const rota_task *task) {
+    if (!task)
+        return;
+    event->other = task->number;
+    event->other_name = task->name;
+}
+
+static void set_wait(rota_trace_event *event, const rota_task *task) {
+    event->what = task->wait ? task->wait->what : "its turn";
+    event->object = task->wait ? task->wait->on : NULL;
+}
+
+void rota__trace_spawn(const rota_task *task) {
+    rota_trace_event event = { .kind = ROTA_TRACE_SPAWN, .at = task->at };
+    about(&event, task);
+    by(&event, task->loop->running);
+    rota__trace(task->loop, &event);
+}
+
+void rota__trace_end(const rota_task *task, intptr_t value) {
+    rota_trace_event event = { .kind = ROTA_TRACE_END, .value = value };
+    about(&event, task);
+    rota__trace(task->loop, &event);
+}
+
+void rota__trace_enters(rota_ready *ready) {
+    const rota_task *task = (const rota_task *)ready;
+    rota_trace_event event = { .kind = ROTA_TRACE_SWITCH_IN };
+    about(&event, task);
+    rota__trace(task->loop, &event);
+}
+
+/* One that has ended has said so. */
+void rota__trace_leaves(const rota_task *task) {
+    if (task->state != ROTA__TASK_LIVE)
+        return;
+    rota_trace_event event = { .kind = ROTA_TRACE_SWITCH_OUT, .value = !task->wait };
+    about(&event, task);
+    set_wait(&event, task);
+    rota__trace(task->loop, &event);
+}
+
+void rota__trace_refuse(const rota_task *task) {
+    rota_trace_event event = { .kind = ROTA_TRACE_REFUSE };
+    about(&event, task);
+    rota__trace(task->loop, &event);
+}
+
+void rota__trace_cancel(rota_loop *loop, const rota_scope *scope) {
+    rota_trace_event event = { .kind = ROTA_TRACE_CANCEL, .what = scope->reason_, .object = scope,
+                               .at = scope->cancelled_at_ };
+    about(&event, scope->task_);
+    by(&event, loop->running);
+    rota__trace(loop, &event);
+}
+
+void rota__woken_slowly(rota_task *task, int value) {
+    rota_loop *loop = task->loop;
+    if (loop->traced) {
+        rota_trace_event event = { .kind = ROTA_TRACE_WAKE, .value = value };
+        about(&event, task);
+        by(&event, loop->running);
+        rota__trace(loop, &event);
+    }
+    if (loop->foreign_idle)
+        rota__loop_nudge(loop, INT64_MIN);
+}
+
+/* ---- for the loop ---- */
+
+void rota__trace_who(const rota_loop *loop, rota_trace_event *event) { about(event, loop->running); }
+
+void rota__trace_tell(rota_loop *loop) {
+    for (struct rota__task_slab *slab = rota__tasks_of(loop)->slabs; slab; slab = slab->next)
+        for (size_t i = 0; i < slab->n; i++) {
+            const rota_task *task = &slab->tasks[i];
+            if (task->state != ROTA__TASK_LIVE)
+                continue;
+            bool runs = loop->running == task;
+            rota_trace_event event = { .kind = ROTA_TRACE_TASK, .at = task->at,
+                                       .value = runs ? 1 : task->wait ? 2 : 0 };
+            about(&event, task);
+            if (task->wait)
+                set_wait(&event, task);
+            rota__trace(loop, &event);
+        }
+}
+
+void rota__count_tasks(const rota_loop *loop, rota_counters *counters) {
+    const struct rota__tasks *tasks = rota__tasks_of(loop);
+    counters->spawned = tasks->spawned;
+    counters->live = tasks->live;
+    counters->ended = tasks->spawned - tasks->live;
+}
