@@ -231,7 +231,7 @@ static int rewatch(rota_stream *s) {
 static void carried_push(rota_stream *s) {
     const rota_stream_transport *transport = s->transport_;
     struct iovec iov[2];
-    unsigned wants = 0;
+    unsigned wants = 0, wants_more = 0;
     ssize_t r = transport->flush(s->transport_ctx_, &wants);
     while (r == 0 && s->out_used_) {
         int n = pieces(s, iov);
@@ -240,7 +240,12 @@ static void carried_push(rota_stream *s) {
             dequeue(s, (size_t)r);
         r = r > 0 ? transport->flush(s->transport_ctx_, &wants) : r < 0 ? r : -EIO;
     }
-    s->out_wants_ = r == -EAGAIN ? wants : 0;
+    /* A send that waits for the peer may have left something to give to it: waited for as well. */
+    if (r == -EAGAIN) {
+        int rc = transport->flush(s->transport_ctx_, &wants_more);
+        r = rc == 0 ? r : rc;
+    }
+    s->out_wants_ = r == -EAGAIN ? wants | wants_more : 0;
     if (r < 0 && r != -EAGAIN)
         fail_output(s, (int)r);
 }

@@ -188,22 +188,29 @@ static ssize_t tls_receive(void *ctx, void *buf, size_t n, unsigned *wants) {
     return rc == 1 ? (ssize_t)got : outcome(t, rc, wants);
 }
 
+static bool is_renegotiating(const struct tls *t) {
+    return !SSL_is_init_finished(t->ssl) || SSL_renegotiate_pending(t->ssl);
+}
+
 /* While a new handshake is under way (TLS 1.2) only reading may drive it: OpenSSL takes data that the peer sent before
  * for an error in the middle of a write. 0 when it is over. */
 static int renegotiate(struct tls *t, unsigned *wants) {
     char byte;
     size_t got;
-    if (SSL_is_init_finished(t->ssl))
+    if (!is_renegotiating(t))
         return 0;
     int rc = SSL_peek_ex(t->ssl, &byte, 1, &got);
-    if (SSL_is_init_finished(t->ssl)) {
+    if (!is_renegotiating(t)) {
         ERR_clear_error();
         return 0;
     }
-    if (rc != 1)
-        rc = outcome(t, rc, wants);
+    rc = rc == 1 ? -EAGAIN : outcome(t, rc, wants); /* data: its reader must take it first */
+    if (rc == 0) {
+        rota__tls_say(t->reason, sizeof t->reason, "", "the peer ended in the middle of a new handshake");
+        return -EPIPE;
+    }
     *wants = ROTA_READ;
-    return rc < 0 ? rc : -EAGAIN;
+    return rc;
 }
 
 static int may_send(struct tls *t, unsigned *wants) {

@@ -32,6 +32,9 @@ static int explain_tls(int reason, const char *text, long verify, char *buf, siz
     case SSL_R_CERTIFICATE_VERIFY_FAILED:
         rota__tls_say(buf, n, "the peer's certificate is not accepted: ", X509_verify_cert_error_string(verify));
         return -EACCES;
+    case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
+        rota__tls_say(buf, n, "", "the peer has no certificate");
+        return -EACCES;
     case SSL_R_UNEXPECTED_EOF_WHILE_READING:
         rota__tls_say(buf, n, "", "the connection was cut off: it ended without a close_notify");
         return -ECONNRESET;

@@ -4,6 +4,7 @@
 #define ROTA_ADAPTERS_TLS_KIT_H
 
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 
 #include "adapters/tls/certificates.h"
