@@ -3,21 +3,19 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "examples/http.h"
 #include "examples/site.h"
-#include "rota.h"
+#include "rota/http.h"
 
 enum { LINES = 3 };
 
 struct text {
-    const char *host;
-    const struct site *site;
+    const char *url;
+    rota_http_client *client;
     char lines[LINES][80];
     size_t n, used;   /* whole lines, and bytes of the one that is coming */
 };
 
-static void on_body(void *arg, const char *data, size_t n) {
-    struct text *t = arg;
+static void add(struct text *t, const char *data, size_t n) {
     for (size_t i = 0; i < n && t->n < LINES; i++) {
         if (data[i] != '\n' && t->used < sizeof t->lines[0] - 1)
             t->lines[t->n][t->used++] = data[i];
@@ -28,65 +26,54 @@ static void on_body(void *arg, const char *data, size_t n) {
     }
 }
 
-static int ask(int fd, struct text *t) {
-    char request[128];
-    int n = snprintf(request, sizeof request, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", t->host);
-    return rota_write_all(fd, request, (size_t)n, NULL);
-}
-
-static int read_lines(int fd, struct text *t) {
-    struct http_parser p;
-    http_response_init(&p, false);
-    p.on_body = on_body;
-    p.arg = t;
-    while (!p.done && t->n < LINES) {
-        char buf[1024];
-        ssize_t n = rota_read(fd, buf, sizeof buf);
-        if (n < 0)
-            return (int)n;
-        ssize_t rc = n > 0 ? http_feed(&p, buf, (size_t)n) : http_end(&p);
-        if (rc < 0)
-            return (int)rc;
-    }
-    return 0;
-}
-
 static intptr_t first_lines(void *arg) {
     struct text *t = arg;
-    int fd = rota_dial("127.0.0.1", t->site->ports.open, NULL);
-    if (fd < 0)
-        return fd;
-    int rc = ask(fd, t);
-    if (rc == 0)
-        rc = read_lines(fd, t);
-    rota_close(fd);
-    return rc;
+    rota_http_response response;
+    int rc = rota_http_request(t->client, &response, "GET", t->url, NULL);
+    if (rc < 0)
+        return rc;
+    char buf[1024];
+    ssize_t n = 0;
+    while (t->n < LINES && (n = rota_http_read(&response, buf, sizeof buf)) > 0)
+        add(t, buf, (size_t)n);
+    rota_http_response_close(&response);
+    return n < 0 ? n : 0;
 }
 
 static int print_all(struct text *texts, size_t n) {
     int rc = rota_gather_map(first_lines, texts, n, sizeof *texts, NULL, NULL);
     for (size_t i = 0; rc == 0 && i < n; i++) {
-        printf("%s\n", texts[i].host);
+        printf("%s\n", texts[i].url);
         for (size_t line = 0; line < texts[i].n; line++)
             printf("    %s\n", texts[i].lines[line]);
     }
     return rc;
 }
 
+static int visit(struct site *site) {
+    rota_http_client client;
+    int rc = rota_http_client_open(&client, &(rota_http_client_options){ .connect = site_connect, .connect_ctx = site });
+    if (rc < 0)
+        return rc;
+    struct text texts[] = {
+        { .url = "http://library.test/", .client = &client },
+        { .url = "http://garden.test/", .client = &client },
+        { .url = "http://harbour.test/", .client = &client },
+    };
+    rc = print_all(texts, 3);
+    rota_http_client_close(&client);
+    return rc;
+}
+
 static intptr_t amain(void *arg) {
     struct site *site = arg;
-    struct text texts[] = {
-        { .host = "library.test", .site = site },
-        { .host = "garden.test", .site = site },
-        { .host = "harbour.test", .site = site },
-    };
     rota_group server;
     rota_group_begin(&server, NULL);
     int rc = rota_spawn(NULL, site_run, site, &(rota_spawn_options){ .name = "site", .group = &server });
     if (rc == 0)
         rc = rota_future_await(&site->ready, NULL);
     if (rc == 0)
-        rc = print_all(texts, 3);
+        rc = visit(site);
     rota_scope_cancel(&server.scope, "the pages have been read");
     return rota_group_end(&server, rc);
 }

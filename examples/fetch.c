@@ -7,11 +7,7 @@
 #include <netdb.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
-#include "examples/http.h"
-#include "examples/url.h"
-#include "rota.h"
 
 /* A page may be any size, since only counted; but one that never ends is the peer's way to keep us. */
 #define BODY_LIMIT ((uint64_t)1 << 30)
@@ -19,10 +15,10 @@
 /* How long one address of a host may take to answer when there are others to try. */
 #define ADDRESS_PATIENCE (2 * ROTA_S)
 
-struct fetch {
+/* Where to connect, for open_connection. */
+struct target {
     struct page *page;
-    struct url url;
-    int fd;
+    const char *host, *port;
 };
 
 static void next_stage(struct page *page) {
@@ -45,18 +41,43 @@ static int dial_address(const rota_address *address, int64_t patience) {
 /* rota_dial would resolve and connect in one call, and try the addresses with a stagger; it is two calls here
  * because the waterfall shows the two stages apart. */
 static intptr_t open_connection(void *arg) {
-    struct fetch *f = arg;
-    const char *host = f->page->to_host != NULL ? f->page->to_host : f->url.host;
-    const char *port = f->page->to_port != NULL ? f->page->to_port : f->url.port;
+    const struct target *t = arg;
     rota_address addresses[8];
-    int n = rota_resolve(host, port, AF_UNSPEC, addresses, sizeof addresses / sizeof addresses[0]);
+    int n = rota_resolve(t->host, t->port, AF_UNSPEC, addresses, sizeof addresses / sizeof addresses[0]);
     if (n < 0)
         return n;
-    next_stage(f->page);
+    next_stage(t->page);
     int fd = -ENOENT;
     for (int i = 0; i < n && fd < 0 && fd != -ECANCELED; i++)
         fd = dial_address(&addresses[i], i + 1 < n ? ADDRESS_PATIENCE : ROTA_FOREVER);
     return fd;
+}
+
+static int connect_page(void *arg, rota_stream *stream, const char *host, const char *port, bool secure) {
+    struct page *page = arg;
+    struct target t = { page, page->to_host != NULL ? page->to_host : host,
+                        page->to_port != NULL ? page->to_port : port };
+    if (secure && page->secure == NULL) {
+        page->why = "https:// needs TLS, which this program was built without";
+        return -EPROTONOSUPPORT;
+    }
+    if (secure) {
+        int rc = page->secure(page->secure_ctx, stream, host, port, true);
+        if (rc == 0)
+            next_stage(page); /* resolved, connected, encrypted: one stage here */
+        if (rc == 0)
+            next_stage(page);
+        return rc;
+    }
+    intptr_t fd = open_connection(&t);
+    if (rota_failed(fd))
+        return (int)fd;
+    int rc = rota_stream_open(stream, (int)fd, NULL);
+    if (rc < 0)
+        rota_close((int)fd);
+    else
+        next_stage(page);
+    return rc;
 }
 
 /* ---- asking and reading ------------------------------------------------------------------------- */
@@ -69,14 +90,7 @@ static void copy_printable(char *to, size_t size, const char *from) {
     to[n] = '\0';
 }
 
-static void on_field(void *arg, const char *name, const char *value) {
-    struct page *page = arg;
-    if (strcasecmp(name, "Location") == 0)
-        copy_printable(page->location, sizeof page->location, value);
-}
-
-static void on_body(void *arg, const char *data, size_t n) {
-    struct page *page = arg;
+static void count(struct page *page, const char *data, size_t n) {
     page->bytes += n;
     for (size_t i = 0; i < n; i++) {
         page->less += data[i] == '<';
@@ -84,75 +98,53 @@ static void on_body(void *arg, const char *data, size_t n) {
     }
 }
 
-static int ask(struct fetch *f, rota_stream *s) {
-    char request[URL_TARGET_MAX + URL_HOST_MAX + 128];
-    int n = snprintf(request, sizeof request,
-                     "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: rota-crawl\r\n"
-                     "Accept: */*\r\nConnection: close\r\n\r\n",
-                     f->url.target, f->url.authority);
-    int rc = rota_stream_write(s, request, (size_t)n);
-    return rc < 0 ? rc : rota_stream_drain(s);
+static int read_body(struct page *page, rota_http_response *response) {
+    char buf[8192];
+    ssize_t n;
+    while ((n = rota_http_read(response, buf, sizeof buf)) > 0)
+        count(page, buf, (size_t)n);
+    return (int)n;
 }
 
-static int read_answer(struct page *page, rota_stream *s) {
-    struct http_parser http;
-    http_response_init(&http, false);
-    http.on_field = on_field;
-    http.on_body = on_body;
-    http.arg = page;
-    http.body_limit = BODY_LIMIT;
-    while (!http.done) {
-        char buf[4096];
-        ssize_t n = rota_stream_read(s, buf, sizeof buf);
-        if (n < 0)
-            return (int)n;
-        if (n > 0 && page->stage == FETCH_WAIT)
-            next_stage(page);
-        int rc = n > 0 ? (int)http_feed(&http, buf, (size_t)n) : http_end(&http);
-        if (http.head_done && page->status == 0) {
-            page->status = http.status;
-            copy_printable(page->reason, sizeof page->reason, http.reason);
-        }
-        if (rc < 0)
-            return rc;
-    }
-    return 0;
-}
-
-static int exchange(struct fetch *f) {
-    rota_stream s;
-    int rc = rota_stream_open(&s, f->fd, NULL);
-    if (rc < 0) {
-        rota_close(f->fd);
-        return rc;
-    }
-    rc = ask(f, &s);
+static int read_answer(struct page *page, rota_http_response *response) {
+    const char *location = rota_http_field(&response->fields, "Location");
+    next_stage(page);
+    page->status = response->status;
+    copy_printable(page->reason, sizeof page->reason, response->reason);
+    copy_printable(page->location, sizeof page->location, location != NULL ? location : "");
+    int rc = read_body(page, response);
     if (rc == 0)
-        rc = read_answer(f->page, &s);
-    rota_stream_close(&s);
+        next_stage(page);
     return rc;
 }
 
+/* A client of its own, for a connection of its own: what connecting costs is a part of the picture. */
 static intptr_t fetch(void *arg) {
-    struct fetch *f = arg;
-    intptr_t fd = rota_timeout(f->page->connect_timeout, open_connection, f);
-    if (rota_failed(fd))
-        return fd;
-    f->fd = (int)fd;
-    next_stage(f->page);
-    int rc = exchange(f);
-    if (rc == 0)
-        next_stage(f->page);
+    struct page *page = arg;
+    rota_http_client client;
+    rota_http_response response;
+    int rc = rota_http_client_open(&client, &(rota_http_client_options){
+        .connect = connect_page, .connect_ctx = page, .user_agent = "rota-crawl" });
+    if (rc < 0)
+        return rc;
+    static const rota_http_header accept = { "Accept", "*/*" };
+    rc = rota_http_request(&client, &response, "GET", page->url, &(rota_http_request_options){
+        .headers = &accept, .headers_n = 1, .connect_timeout = page->connect_timeout, .redirects = -1,
+        .body_max = BODY_LIMIT, .close = true });
+    if (rc == 0) {
+        rc = read_answer(page, &response);
+        rota_http_response_close(&response);
+    }
+    if (page->why == NULL && rc < 0 && rc != -ETIMEDOUT)
+        page->why = response.why;
+    rota_http_client_close(&client);
     return rc;
 }
 
 int fetch_page(struct page *page) {
-    struct fetch f = { .page = page, .fd = -1 };
     page->started = true;
     page->start = rota_now();
-    page->error = url_parse(&f.url, page->url, &page->why);
-    if (page->error == 0)
-        page->error = (int)rota_timeout(page->timeout, fetch, &f);
+    page->error = (int)rota_timeout(page->timeout, fetch, page);
     page->end = rota_now();
     page->ended = true;
     return page->error;
@@ -179,16 +171,6 @@ static const char *resolve_error(int error) {
     }
 }
 
-static const char *answer_error(int error) {
-    switch (error) {
-    case -EPIPE: return "the connection was closed in the middle of the answer";
-    case -EBADMSG: return "the answer is not valid HTTP";
-    case -EMSGSIZE: return "the answer is over a size limit";
-    case -EOPNOTSUPP: return "the answer uses an HTTP version or transfer coding that is not supported";
-    default: return rota_strerror(error);
-    }
-}
-
 const char *fetch_error(const struct page *page) {
     if (page->error == 0)
         return "";
@@ -200,5 +182,5 @@ const char *fetch_error(const struct page *page) {
         return "cancelled";
     if (page->stage == FETCH_RESOLVE)
         return resolve_error(page->error);
-    return page->stage == FETCH_CONNECT ? rota_strerror(page->error) : answer_error(page->error);
+    return rota_strerror(page->error);
 }

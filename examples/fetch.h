@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "rota/http.h"
+
 enum fetch_stage { FETCH_RESOLVE, FETCH_CONNECT, FETCH_WAIT, FETCH_BODY, FETCH_STAGES };
 
 struct page {
@@ -15,6 +17,8 @@ struct page {
     const char *to_host, *to_port;  /* connect here, as a line of /etc/hosts would say; NULL: where the URL says */
     int64_t timeout;                /* for all of it, resolution included */
     int64_t connect_timeout;        /* for resolution and connecting alone */
+    rota_http_connect_fn *secure;   /* connects for https; NULL: there is no TLS */
+    void *secure_ctx;
 
     /* Set by fetch_page. */
     bool started, ended;

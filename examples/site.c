@@ -1,8 +1,7 @@
-/* The demo web: site_run serves it, site_start and site_stop keep it in a child process, site_route plays the
- * part of /etc/hosts for its names, which end in .test so that nobody else can own them (RFC 6761).
+/* The demo web: site_run serves it, site_start and site_stop keep it in a child process; site_route and site_connect
+ * play the part of /etc/hosts for its names, which end in .test so that nobody else can own them (RFC 6761).
  *
- * A page is one row of the table below. Each answer closes its connection: the crawler measures connecting on
- * purpose. It must not know what the crawler counts.
+ * A page is one row of a table below, and so is a file to download. It must not know what its visitors count.
  */
 #include "examples/site.h"
 
@@ -16,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "examples/http.h"
+#include "rota/http.h"
 
 struct site_page {
     const char *host;        /* also answers as http://127.0.0.1:PORT/<host up to the dot> */
@@ -39,6 +38,24 @@ static const struct site_page pages[] = {
 };
 enum { PAGES = sizeof pages / sizeof pages[0] };
 
+/* On files.test. In pieces, so that it takes a while, as a download does. */
+struct site_file {
+    const char *path;
+    size_t size;
+    int64_t piece_delay;     /* before each piece */
+    size_t ends_at;          /* the connection breaks behind so many bytes; 0: never */
+};
+
+static const struct site_file files[] = {
+    { "/maps.zip", 600 * 1024, 30 * ROTA_MS, 0 },
+    { "/songs.zip", 900 * 1024, 20 * ROTA_MS, 0 },
+    { "/letters.zip", 250 * 1024, 50 * ROTA_MS, 0 },
+    { "/broken.zip", 400 * 1024, 20 * ROTA_MS, 150 * 1024 },
+    { "/endless.zip", 64 * 1024 * 1024, 100 * ROTA_MS, 0 },
+};
+enum { FILES = sizeof files / sizeof files[0] };
+static const char files_host[] = "files.test";
+
 static const char closed_host[] = "closed.test";
 
 const char *const site_urls[] = {
@@ -47,9 +64,7 @@ const char *const site_urls[] = {
     "http://market.test/",  "http://theatre.test/",     NULL,
 };
 
-enum { PARAGRAPH_MAX = 128 };
-
-#define REQUEST_PATIENCE (10 * ROTA_S)
+enum { PARAGRAPH_MAX = 128, PIECE = 16 * 1024 };
 
 /* ---- one answer --------------------------------------------------------------------------------- */
 
@@ -58,98 +73,107 @@ static int paragraph(char *buf, size_t size, const char *host, int i) {
     return snprintf(buf, size, "<p>Paragraph %d of %s%s.</p>\n", i + 1, host, i % 3 == 0 ? ", where 1 < 2" : "");
 }
 
-static int send_head(int fd, const struct site_page *page, size_t length) {
-    char head[256], framing[64] = "Transfer-Encoding: chunked";
-    if (page->chunk_delay == 0)
-        snprintf(framing, sizeof framing, "Content-Length: %zu", length);
-    int n = snprintf(head, sizeof head,
-                     "HTTP/1.1 %d %s\r\nContent-Type: text/html\r\n%s\r\nConnection: close\r\n\r\n",
-                     page->status, page->status == 200 ? "OK" : "Not Found", framing);
-    return rota_write_all(fd, head, (size_t)n, NULL);
-}
-
 /* The whole page is made before its head goes out, because Content-Length comes first. */
-static int answer_plain(int fd, const struct site_page *page, bool with_body) {
+static int answer_plain(rota_http_reply *reply, const struct site_page *page) {
     char *body = malloc((size_t)page->paragraphs * PARAGRAPH_MAX);
     if (body == NULL)
         return -ENOMEM;
     size_t n = 0;
     for (int i = 0; i < page->paragraphs; i++)
         n += (size_t)paragraph(body + n, PARAGRAPH_MAX, page->host, i);
-    int rc = send_head(fd, page, n);
-    if (rc == 0 && with_body)
-        rc = rota_write_all(fd, body, n, NULL);
+    int rc = rota_http_reply_send(reply, page->status, "text/html", body, n);
     free(body);
     return rc;
 }
 
-static int answer_chunked(int fd, const struct site_page *page, bool with_body) {
-    int rc = send_head(fd, page, 0);
-    for (int i = 0; rc == 0 && with_body && i < page->paragraphs; i++) {
-        char text[PARAGRAPH_MAX], chunk[PARAGRAPH_MAX + 16];
+static int answer_chunked(rota_http_reply *reply, const struct site_page *page) {
+    int rc = rota_http_reply_begin(reply, page->status);
+    if (rc == 0)
+        rc = rota_http_reply_field(reply, "Content-Type", "text/html");
+    for (int i = 0; rc == 0 && i < page->paragraphs; i++) {
+        char text[PARAGRAPH_MAX];
         int n = paragraph(text, sizeof text, page->host, i);
-        n = snprintf(chunk, sizeof chunk, "%x\r\n%s\r\n", (unsigned)n, text);
-        rc = rota_sleep(page->chunk_delay);
+        rc = rota_http_reply_flush(reply);
         if (rc == 0)
-            rc = rota_write_all(fd, chunk, (size_t)n, NULL);
+            rc = rota_sleep(page->chunk_delay);
+        if (rc == 0)
+            rc = rota_http_reply_write(reply, text, (size_t)n);
     }
-    return rc < 0 || !with_body ? rc : rota_write_all(fd, "0\r\n\r\n", 5, NULL);
+    return rc;
 }
 
-/* ---- one client --------------------------------------------------------------------------------- */
+/* Bytes that differ by place, behind the four that a zip file begins with. */
+static void fill_piece(char *piece, size_t n, size_t at) {
+    for (size_t i = 0; i < n; i++)
+        piece[i] = at + i < 4 ? "PK\3\4"[at + i] : (char)((at + i) * 7 + (at + i) / 251);
+}
+
+static int answer_file(rota_http_reply *reply, const struct site_file *file) {
+    char piece[PIECE];
+    size_t end = file->ends_at > 0 ? file->ends_at : file->size;
+    int rc = rota_http_reply_begin(reply, 200);
+    if (rc == 0)
+        rc = rota_http_reply_field(reply, "Content-Type", "application/zip");
+    if (rc == 0)
+        rc = rota_http_reply_length(reply, file->size);
+    for (size_t at = 0, n; rc == 0 && at < end; at += n) {
+        n = end - at < sizeof piece ? end - at : sizeof piece;
+        fill_piece(piece, n, at);
+        rc = rota_http_reply_flush(reply);
+        if (rc == 0)
+            rc = rota_sleep(file->piece_delay);
+        if (rc == 0)
+            rc = rota_http_reply_write(reply, piece, n);
+    }
+    /* An answer shorter than was said ends the connection; -EPIPE keeps the server from calling it our mistake. */
+    return rc == 0 && end < file->size ? -EPIPE : rc;
+}
+
+/* ---- one request -------------------------------------------------------------------------------- */
 
 /* Is the part of s before any of the characters in ends the n bytes at name? */
 static bool part_is(const char *s, const char *ends, const char *name, size_t n) {
     return strcspn(s, ends) == n && strncasecmp(s, name, n) == 0;
 }
 
+static bool host_is(const rota_http_incoming *request, const char *host) {
+    return part_is(request->host, ":", host, strlen(host));
+}
+
 /* By Host; a browser that was pointed at 127.0.0.1:PORT can say it in the path. */
-static const struct site_page *find_page(const struct http_parser *request) {
+static const struct site_page *find_page(const rota_http_incoming *request) {
     static const struct site_page missing = { "this web", 404, 0, 1, 0 };
     for (int i = 0; i < PAGES; i++) {
         const char *host = pages[i].host;
-        if (part_is(request->host, ":", host, strlen(host)))
-            return &pages[i];
-        if (part_is(request->target + 1, "/?", host, strcspn(host, ".")))
+        if (host_is(request, host) || part_is(request->target + 1, "/?", host, strcspn(host, ".")))
             return &pages[i];
     }
     return &missing;
 }
 
-static int read_request(int fd, struct http_parser *request) {
-    http_request_init(request);
-    while (!request->done) {
-        char buf[1024];
-        ssize_t n = rota_read(fd, buf, sizeof buf);
-        if (n < 0)
-            return (int)n;
-        int rc = n > 0 ? (int)http_feed(request, buf, (size_t)n) : http_end(request);
-        if (rc < 0)
-            return rc;
-    }
-    return 0;
+/* files.test/maps.zip, or 127.0.0.1:PORT/files/maps.zip. */
+static const struct site_file *find_file(const rota_http_incoming *request) {
+    const char *path = request->target;
+    if (!host_is(request, files_host) && strncmp(path, "/files/", 7) == 0)
+        path += 6;
+    else if (!host_is(request, files_host))
+        return NULL;
+    for (int i = 0; i < FILES; i++)
+        if (strcmp(path, files[i].path) == 0)
+            return &files[i];
+    return NULL;
 }
 
-static int converse(int fd) {
-    struct http_parser request;
-    rota_scope patience;
-    rota_timeout_begin(&patience, REQUEST_PATIENCE);
-    int rc = (int)rota_scope_end(&patience, read_request(fd, &request));
-    if (rc < 0)
-        return rc;
-    const struct site_page *page = find_page(&request);
-    bool with_body = strcmp(request.method, "HEAD") != 0;
-    rc = rota_sleep(page->delay);
-    if (rc < 0)
-        return rc;
-    return page->chunk_delay > 0 ? answer_chunked(fd, page, with_body) : answer_plain(fd, page, with_body);
-}
-
-/* A client that goes away or talks nonsense is an every-day event for a server: nobody is told. */
-static intptr_t client(int fd, void *arg) {
+static intptr_t handler(rota_http_incoming *request, rota_http_reply *reply, void *arg) {
     (void)arg;
-    int rc = converse(fd);
-    return rc == -ECANCELED ? rc : 0;
+    const struct site_file *file = find_file(request);
+    if (file != NULL)
+        return answer_file(reply, file);
+    const struct site_page *page = find_page(request);
+    int rc = rota_sleep(page->delay);
+    if (rc < 0)
+        return rc;
+    return page->chunk_delay > 0 ? answer_chunked(reply, page) : answer_plain(reply, page);
 }
 
 /* ---- the server --------------------------------------------------------------------------------- */
@@ -188,8 +212,8 @@ intptr_t site_run(void *arg) {
     int closed = closed_socket(site);
     if (closed < 0)
         return closed;
-    int rc = rota_serve("127.0.0.1", site->port != NULL ? site->port : "0", client, site,
-                        &(rota_serve_options){ .listening = listening });
+    int rc = rota_http_serve("127.0.0.1", site->port != NULL ? site->port : "0", handler, site,
+                             &(rota_http_serve_options){ .serve.listening = listening });
     rota_close(closed);
     return rc;
 }
@@ -275,16 +299,30 @@ void site_stop(struct site *site) {
 
 /* ---- names -------------------------------------------------------------------------------------- */
 
-static bool host_is(const char *url, const char *host) {
-    size_t n = strlen(host);
-    return strncmp(url, "http://", 7) == 0 && strncmp(url + 7, host, n) == 0 && url[7 + n] == '/';
+static const char *port_of_host(const struct site *site, const char *host, size_t n) {
+    if (n == strlen(closed_host) && strncasecmp(host, closed_host, n) == 0)
+        return site->ports.closed;
+    if (n == strlen(files_host) && strncasecmp(host, files_host, n) == 0)
+        return site->ports.open;
+    for (int i = 0; i < PAGES; i++)
+        if (n == strlen(pages[i].host) && strncasecmp(host, pages[i].host, n) == 0)
+            return site->ports.open;
+    return NULL;
 }
 
 const char *site_route(const struct site *site, const char *url) {
-    if (host_is(url, closed_host))
-        return site->ports.closed;
-    for (int i = 0; i < PAGES; i++)
-        if (host_is(url, pages[i].host))
-            return site->ports.open;
-    return NULL;
+    return strncmp(url, "http://", 7) == 0 ? port_of_host(site, url + 7, strcspn(url + 7, "/:")) : NULL;
+}
+
+int site_connect(void *arg, rota_stream *stream, const char *host, const char *port, bool secure) {
+    const char *ours = port_of_host(arg, host, strlen(host));
+    if (secure)
+        return -EPROTONOSUPPORT;
+    int fd = rota_dial(ours != NULL ? "127.0.0.1" : host, ours != NULL ? ours : port, NULL);
+    if (fd < 0)
+        return fd;
+    int rc = rota_stream_open(stream, fd, NULL);
+    if (rc < 0)
+        rota_close(fd);
+    return rc;
 }

@@ -37,4 +37,7 @@ extern const char *const site_urls[];
 /* Where the host of one of these URLs is found on 127.0.0.1: a port, or NULL when it is not one of ours. */
 const char *site_route(const struct site *site, const char *url);
 
+/* (S) For the options of an HTTP client: connects to these hosts where they are, and to others where they say. */
+int site_connect(void *site, rota_stream *stream, const char *host, const char *port, bool secure);
+
 #endif

@@ -151,7 +151,7 @@ Test(fetch, early_closes) {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
     };
     for (size_t i = 0; i < sizeof beginnings / sizeof beginnings[0]; i++)
-        expect_failure(beginnings[i], CLOSE, -EPIPE, "closed in the middle of the answer");
+        expect_failure(beginnings[i], CLOSE, -EPIPE, "the connection was closed");
 }
 
 Test(fetch, a_reset) {
@@ -159,19 +159,20 @@ Test(fetch, a_reset) {
 }
 
 Test(fetch, what_is_not_http) {
-    expect_failure("SSH-2.0-OpenSSH_9.2\r\n", HANG, -EBADMSG, "not valid HTTP");
-    expect_failure("HTTP/1.1 200 OK\r\nA : b\r\n", HANG, -EBADMSG, "not valid HTTP");
+    expect_failure("SSH-2.0-OpenSSH_9.2\r\n", HANG, -EPROTO, "not HTTP");
+    expect_failure("HTTP/1.1 200 OK\r\nA : b\r\n", HANG, -EPROTO, "not valid HTTP");
     expect_failure("HTTP/2.0 200 OK\r\n", HANG, -EOPNOTSUPP, "not supported");
 }
 
 Test(fetch, endless_answers) {
-    expect_failure("HTTP/1.1 100 Continue\r\n\r\n", REPEAT, -EMSGSIZE, "limit");
-    expect_failure("xxxxxxxxxxxxxxxxxxxxxxxx", REPEAT, -EMSGSIZE, "limit");
+    expect_failure("HTTP/1.1 100 Continue\r\n\r\n", REPEAT, -EMSGSIZE, "too long");
+    expect_failure("xxxxxxxxxxxxxxxxxxxxxxxx", REPEAT, -EMSGSIZE, "too long");
 }
 
 Test(fetch, silence_ends_at_the_deadline) {
     expect_failure("", HANG, -ETIMEDOUT, "no answer came");
-    expect_failure("HTTP/1.1 200 OK\r\n", HANG, -ETIMEDOUT, "in the middle");
+    expect_failure("HTTP/1.1 200 OK\r\n", HANG, -ETIMEDOUT, "no answer came");
+    expect_failure("HTTP/1.1 200 OK\r\n\r\nbody", HANG, -ETIMEDOUT, "in the middle");
     struct scene s = { .sends = "", .ending = HANG };
     run_scene(&s);
     cr_expect(s.page.end - s.page.start >= 10 * ROTA_S);

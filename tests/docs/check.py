@@ -73,7 +73,7 @@ def check_blocks(path):
 
 def check_names():
     declared = set(OTHER_NAMES)
-    for header in (root / "include").rglob("*.h*"):
+    for header in [*(root / "include").rglob("*.h*"), *root.glob("adapters/*/rota/*.h")]:
         declared |= set(re.findall(r"\b(?:rota|ROTA)_\w+", header.read_text()))
     for path in sorted((root / "docs").glob("*.md")):
         for number, line in enumerate(path.read_text().split("\n"), 1):

@@ -1,0 +1,51 @@
+/* What the server's connections (server.c) and their answers (reply.c) share. */
+#ifndef ROTA_HTTP_SERVER_H
+#define ROTA_HTTP_SERVER_H
+
+#include "adapters/http/text.h"
+#include "adapters/http/wire.h"
+
+enum { ROTA__HTTP_OUT_SIZE = 16 * 1024 };
+
+/* What all connections of a server share. */
+struct rota__http_service {
+    rota_http_handler_fn *handler;
+    void *arg;
+    rota_http_serve_options opt;   /* defaults filled in */
+    rota_allocator allocator;
+    bool stopping;                 /* no request after those under way */
+    struct rota__http_server_conn *conns;
+    int64_t date_of;               /* the second that date says; its memory is used until the next one */
+    char date[ROTA__HTTP_DATE_SIZE];
+};
+
+struct rota__http_server_conn {
+    struct rota__http_server_conn *next, *prev;
+    struct rota__http_service *service;
+    rota_stream stream;            /* unless the caller has one */
+    char no_buffer;
+    bool close;                    /* after this answer */
+    bool idle;                     /* inside idle_scope, without a request */
+    bool continue_owed;            /* the client waits for 100 Continue before it sends the body */
+    bool no_body;                  /* HEAD */
+    rota_scope idle_scope;
+    rota_http_incoming request;
+    rota_http_reply reply;
+    size_t reply_at;               /* where in the output the reply begins, as long as nothing of it was sent */
+    struct rota__http_wire wire;
+    char memory[];
+};
+
+enum { REPLY_BEGUN = 1, REPLY_FRAMED = 2, REPLY_CHUNKED = 4, REPLY_HEAD_DONE = 8, REPLY_NO_BODY = 16 };
+
+/* Begins an answer that nothing was said about yet. */
+void rota__http_reply_init(struct rota__http_server_conn *c);
+
+/* (S) What the handler left out of the answer. -EPROTO: it is shorter than was said. */
+int rota__http_reply_end(struct rota__http_server_conn *c);
+
+/* (S) Takes back what was not sent, and answers with that status; the connection ends behind it. -EALREADY when the
+ * head is on its way. */
+int rota__http_reply_error(struct rota__http_server_conn *c, int status, const char *why);
+
+#endif

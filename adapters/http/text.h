@@ -1,0 +1,48 @@
+/* Bytes and texts: classes of characters, comparison, and output into a buffer of fixed size. Nothing here depends on
+ * the locale. */
+#ifndef ROTA_HTTP_TEXT_H
+#define ROTA_HTTP_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    HTTP_TOKEN = 1,    /* of methods and field names (RFC 9110, 5.6.2) */
+    HTTP_VALUE = 2,    /* of field values and reasons: no controls but the tab; bytes from 0x80 on ("obs-text") */
+    HTTP_TARGET = 4,   /* of a request's target: no controls, no space */
+    HTTP_DIGIT = 8
+};
+extern const unsigned char rota__http_class[256];
+
+static inline bool rota__http_is(char c, unsigned class) { return rota__http_class[(unsigned char)c] & class; }
+
+/* How many of the first n bytes, from the first on, are of the class. */
+size_t rota__http_span(const char *s, size_t n, unsigned class);
+
+/* All of the string, which is not empty? */
+bool rota__http_all(const char *s, unsigned class);
+
+/* Equal but for the case of ASCII letters? */
+bool rota__http_same(const char *a, const char *b);
+bool rota__http_same_n(const char *a, const char *b, size_t n);
+
+/* Is token among the elements of the comma-separated list? */
+bool rota__http_listed(const char *list, const char *token);
+
+/* Output. What does not fit sets full, and nothing more is put. */
+struct rota__http_out {
+    char *buf;
+    size_t size, n;
+    bool full;
+};
+void rota__http_put(struct rota__http_out *out, const void *bytes, size_t n);
+void rota__http_put_text(struct rota__http_out *out, const char *s);
+void rota__http_put_number(struct rota__http_out *out, uint64_t value, unsigned base);
+void rota__http_put_field(struct rota__http_out *out, const char *name, const char *value);
+
+/* "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110, 5.6.7), for seconds since 1970; years beyond 9999 end it. */
+enum { ROTA__HTTP_DATE_SIZE = 30 };
+void rota__http_date(char date[ROTA__HTTP_DATE_SIZE], int64_t seconds);
+
+#endif
