@@ -10,5 +10,6 @@
 #include "rota/trace.h"
 #include "rota/generator.h"
 #include "rota/combine.h"
+#include "rota/process.h"
 
 #endif

@@ -74,10 +74,10 @@ static void stop(rota_child *c) {
 
 /* ---- the end of a process ---- */
 
-bool rota__child_ended(rota_child *c, int options, int *status) {
+bool rota__child_ended(rota_child *c, int *status) {
     int rc;
     do
-        rc = rota__sys->reap(c->pid, c->pidfd_, options, status);
+        rc = rota__sys->reap(c->pid, c->pidfd_, WNOHANG, status);
     while (rc == -EINTR);
     if (rc == 0)
         return false;
@@ -87,10 +87,15 @@ bool rota__child_ended(rota_child *c, int options, int *status) {
     return true;
 }
 
+void rota__child_forget(rota_child *c) {
+    if (c->state_ & STARTED)
+        stop(c);
+}
+
 static void look(rota_child *c) {
     rota_loop *loop = c->loop_;
     int status = 0;
-    if (!rota__child_ended(c, WNOHANG, &status))
+    if (!rota__child_ended(c, &status))
         return;
     void (*fn)(rota_child *, int, void *) = c->fn;
     rota__step_begin(loop);
@@ -221,7 +226,7 @@ int rota_child_kill(rota_child *c, int signo) {
     if (!(c->state_ & STARTED))
         return -ESRCH;
     int rc = rota__loop_check(c->loop_);
-    if (rc < 0)
+    if (rc < 0 && rc != -ESHUTDOWN) /* a loop that closes may still end what it owns */
         return rc;
     if (c->pidfd_ >= 0) {
         rc = rota__sys->pidfd_signal(c->pidfd_, signo);

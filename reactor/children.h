@@ -18,7 +18,10 @@ void rota__child_adopt(rota_child *child, int pidfd);
 
 /* Has it ended? Reaps it then, and the watcher is stopped without a call; *status as fn gets it. For those who cannot
  * wait for a turn. */
-bool rota__child_ended(rota_child *child, int options, int *status);
+bool rota__child_ended(rota_child *child, int *status);
+
+/* rota_child_stop while the loop closes. */
+void rota__child_forget(rota_child *child);
 
 /* For the closing of the loop, after everybody who is told of it. */
 void rota__children_stop_all(rota_loop *loop);
