@@ -151,14 +151,21 @@ static int check_service(const char *service, bool *numeric) {
     return n == 0 || (*numeric && value > 0xffff) ? -EINVAL : 0;
 }
 
+int rota__resolve_check(const char *host, const char *service, int family, bool *numeric) {
+    int rc = check_host(host);
+    if (rc == 0)
+        rc = check_service(service, numeric);
+    return rc == 0 && family != AF_UNSPEC && family != AF_INET && family != AF_INET6 ? -EINVAL : rc;
+}
+
+int rota__resolve_number(const char *host, int family, struct addrinfo **list) {
+    return look_up(host, NULL, family, AI_NUMERICHOST, list);
+}
+
 int rota__resolve(rota_task *task, const char *host, const char *service, int family, struct addrinfo **list,
                   bool *parked) {
     bool numeric;
-    int rc = check_host(host);
-    if (rc == 0)
-        rc = check_service(service, &numeric);
-    if (rc == 0 && family != AF_UNSPEC && family != AF_INET && family != AF_INET6)
-        rc = -EINVAL;
+    int rc = rota__resolve_check(host, service, family, &numeric);
     if (rc < 0)
         return rc;
     if (numeric) {

@@ -15,4 +15,10 @@ struct addrinfo;
 int rota__resolve(rota_task *task, const char *host, const char *service, int family, struct addrinfo **list,
                   bool *parked);
 
+/* What may be asked: 0, -EINVAL, -ENAMETOOLONG. *numeric: service is a number, or NULL. */
+int rota__resolve_check(const char *host, const char *service, int family, bool *numeric);
+
+/* The address that host is the number of, to be freed as above; -ENOENT: it is none. Does not suspend. */
+int rota__resolve_number(const char *host, int family, struct addrinfo **list);
+
 #endif

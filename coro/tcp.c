@@ -12,6 +12,7 @@
 #include <netinet/tcp.h>
 #include <string.h>
 
+#include "coro/dns.h"
 #include "coro/fd.h"
 #include "coro/resolve.h"
 
@@ -264,23 +265,62 @@ static int dial_list(rota_task *task, const struct addrinfo *list, int64_t stagg
     return d.winner >= 0 ? d.winner : rc;
 }
 
+/* ---- dial: names through a resolver without threads ---- */
+
+enum { DNS_ADDRESSES = 32 };
+
+/* An address as a link of the list that the system's resolver would have made. */
+struct named {
+    struct addrinfo info;
+    rota_address address;
+};
+
+static int dial_dns(rota_task *task, const char *host, const char *service, const rota_dial_options *opt,
+                    int64_t stagger, bool *parked) {
+    const rota_allocator *allocator = &task->loop->allocator;
+    const size_t size = DNS_ADDRESSES * (sizeof(struct named) + sizeof(rota_address));
+    struct named *all = rota__alloc(allocator, size);
+    if (!all)
+        return -ENOMEM;
+    rota_address *found = (rota_address *)(all + DNS_ADDRESSES);
+    int n = rota__dns_resolve(task, opt->dns, host, service, opt->family, found, DNS_ADDRESSES, parked), rc = n;
+    for (int i = 0; i < n; i++) {
+        all[i].address = found[i];
+        all[i].info = (struct addrinfo){.ai_family = found[i].addr.ss_family, .ai_addrlen = found[i].len,
+                                        .ai_addr = (struct sockaddr *)&all[i].address.addr,
+                                        .ai_next = i + 1 < n ? &all[i + 1].info : NULL};
+    }
+    if (n > 0)
+        rc = dial_list(task, &all[0].info, stagger, parked);
+    rota__free(allocator, all, size);
+    return rc;
+}
+
+static int dial_system(rota_task *task, const char *host, const char *service, const rota_dial_options *opt,
+                       int64_t stagger, bool *parked) {
+    struct addrinfo *list;
+    int rc = rota__resolve(task, host, service, opt->family, &list, parked);
+    if (rc < 0)
+        return rc;
+    rc = dial_list(task, list, stagger, parked);
+    rota__sys->freeaddrinfo(list);
+    return rc;
+}
+
 int rota_dial(const char *host, const char *service, const rota_dial_options *opt) {
     rota__leave_forgotten();
     static const rota_dial_options defaults;
     opt = opt ? opt : &defaults;
     rota_task *task;
-    struct addrinfo *list;
     bool parked = false;
     int rc = rota__enter(&task);
     if (rc < 0)
         return rc;
     if (!service || opt->stagger < 0)
         return -EINVAL;
-    rc = rota__resolve(task, host, service, opt->family, &list, &parked);
-    if (rc < 0)
-        return rc;
-    int fd = dial_list(task, list, opt->stagger ? opt->stagger : STAGGER_DEFAULT, &parked);
-    rota__sys->freeaddrinfo(list);
+    int64_t stagger = opt->stagger ? opt->stagger : STAGGER_DEFAULT;
+    int fd = opt->dns ? dial_dns(task, host, service, opt, stagger, &parked)
+                      : dial_system(task, host, service, opt, stagger, &parked);
     if (fd < 0)
         return fd;
     (void)set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1); /* fails only for a connection that is dead already */

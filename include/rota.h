@@ -4,6 +4,7 @@
 
 #include "rota/reactor.h"
 #include "rota/coro.h"
+#include "rota/dns.h"
 #include "rota/sync.h"
 #include "rota/thread_queue.h"
 #include "rota/executor.h"

@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -408,6 +409,55 @@ static int sys_getaddrinfo(const char *host, const char *service, const struct a
 
 static void sys_freeaddrinfo(struct addrinfo *list) { freeaddrinfo(list); }
 
+/* ---- what a resolver needs of its machine ---- */
+
+static int sys_open_readonly(const char *path) {
+    return (int)checked(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+}
+
+#if defined(__APPLE__)
+# define CHANGED(st) ((st).st_mtimespec)
+#else
+# define CHANGED(st) ((st).st_mtim)
+#endif
+
+static int sys_stamp(const char *path, struct rota__stamp *stamp) {
+    struct stat st;
+    if (stat(path, &st) < 0)
+        return -errno;
+    stamp->device = (uint64_t)st.st_dev;
+    stamp->inode = (uint64_t)st.st_ino;
+    stamp->size = (uint64_t)st.st_size;
+    stamp->changed_ns = (int64_t)CHANGED(st).tv_sec * 1000000000 + CHANGED(st).tv_nsec;
+    return 0;
+}
+
+#if defined(__linux__)
+
+/* By number, because musl got the wrapper late. 1 is GRND_NONBLOCK: a machine that has just been started may have no
+ * unpredictable bytes yet, and this must not wait; nor do kernels before 3.17 have the call. /dev/urandom answers in
+ * both cases. */
+static int sys_random(void *buf, size_t n) {
+    ssize_t r = syscall(SYS_getrandom, buf, n, 1L);
+    if (r == (ssize_t)n)
+        return 0;
+    int fd = sys_open_readonly("/dev/urandom");
+    if (fd < 0)
+        return fd;
+    r = checked(read(fd, buf, n));
+    (void)sys_close(fd);
+    return r < 0 ? (int)r : r == (ssize_t)n ? 0 : -EIO;
+}
+
+#else
+
+static int sys_random(void *buf, size_t n) {
+    arc4random_buf(buf, n);
+    return 0;
+}
+
+#endif
+
 /* ---- the table ---- */
 
 /* In sys_spawn.c. */
@@ -433,6 +483,7 @@ const struct rota__sys rota__sys_real = {
     .getaddrinfo = sys_getaddrinfo, .freeaddrinfo = sys_freeaddrinfo,
     .spawn = rota__sys_spawn, .pidfd_open = rota__sys_pidfd_open, .pidfd_signal = rota__sys_pidfd_signal,
     .kill = rota__sys_kill, .reap = rota__sys_reap,
+    .open_readonly = sys_open_readonly, .stamp = sys_stamp, .random = sys_random,
     SYSTEM_EPOLL SYSTEM_KQUEUE
 };
 

@@ -48,6 +48,12 @@ struct rota__spawn {
     pid_t group;
 };
 
+/* Which state of a file this is: another one has another stamp. */
+struct rota__stamp {
+    uint64_t device, inode, size;
+    int64_t changed_ns;
+};
+
 struct rota__sys {
     /* time */
     int64_t (*now)(void);                                       /* CLOCK_MONOTONIC, ns; cannot fail */
@@ -108,6 +114,11 @@ struct rota__sys {
     int (*pidfd_signal)(int pidfd, int signo);                  /* -ESRCH, -ENOSYS */
     int (*kill)(pid_t pid, int signo);
     int (*reap)(pid_t pid, int pidfd, int options, int *status); /* waitpid, by pidfd where it is one: pid, 0, error */
+
+    /* what a resolver needs of its machine */
+    int (*open_readonly)(const char *path);                     /* close-on-exec; does not wait, also not for a FIFO */
+    int (*stamp)(const char *path, struct rota__stamp *stamp);
+    int (*random)(void *buf, size_t n);                         /* unpredictable bytes, n <= 256; never waits */
 
     /* pollers; those of another system are NULL */
     int (*epoll_create)(void);

@@ -500,6 +500,7 @@ typedef struct rota_listen_options {
 typedef struct rota_dial_options {
     int64_t stagger;    /* head start of each address over the next; 0: 250 ms (RFC 8305, 5) */
     int family;         /* AF_INET, AF_INET6; 0: both */
+    struct rota_dns *dns; /* asks for the name (rota/dns.h), and the first 32 addresses are tried; NULL: rota_resolve */
 } rota_dial_options;
 
 /* (S) A listening TCP socket. host NULL or "::": all addresses (those of IPv4 alone where there is no IPv6); a name is
