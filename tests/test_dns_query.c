@@ -32,7 +32,10 @@ static intptr_t serve(void *unused) {
     return rc;
 }
 
-static intptr_t with_server(void *body) {
+static rota_fn *body;
+
+static intptr_t with_server(void *unused) {
+    (void)unused;
     struct dns_kit kit;
     rota_task *task;
     dns_kit_open(&kit);
@@ -41,7 +44,7 @@ static intptr_t with_server(void *body) {
     rota_dns_options opt = dns_kit_options(&kit);
     opt.cache = 4;
     cr_expect_eq(rota_dns_open(&dns, &opt), 0);
-    intptr_t v = ((rota_fn *)body)(NULL);
+    intptr_t v = body(NULL);
     cr_expect_eq(rota_dns_close(&dns), 0);
     rota_cancel(task, "done");
     (void)!rota_join(task, NULL);
@@ -51,7 +54,10 @@ static intptr_t with_server(void *body) {
 
 #define Query_test(name)                                                                                \
     static intptr_t dns_query_##name##_body(void *unused);                                              \
-    Test(dns_query, name) { cr_expect_eq(run_task(with_server, (void *)(uintptr_t)dns_query_##name##_body), 0); } \
+    Test(dns_query, name) {                                                                             \
+        body = dns_query_##name##_body;                                                                 \
+        cr_expect_eq(run_task(with_server, NULL), 0);                                                   \
+    }                                                                                                   \
     static intptr_t dns_query_##name##_body(void *unused __attribute__((unused)))
 
 static int query(const char *name, unsigned type) {
