@@ -17,7 +17,8 @@ struct bench {
     struct bench_row rows[4];       /* ended by a row without a name */
 };
 
-extern const struct bench bench_switch[], bench_yield[], bench_spawn[], bench_sync[], bench_cancel[], bench_timers[], bench_echo[];
+extern const struct bench bench_switch[], bench_yield[], bench_spawn[], bench_sync[], bench_cancel[], bench_timers[], bench_echo[],
+    bench_process[];
 
 /* Monotonic time in ns. */
 int64_t bench_now(void);

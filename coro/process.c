@@ -160,7 +160,22 @@ static int open_pipe(struct birth *b, int i) {
     return rota__sys->set_nonblocking(b->theirs[i], 0);
 }
 
-/* How descriptor i of the program is made: *from is the one here. False: it is inherited. */
+/* An end of a pipe to another process, made by us: programs do not expect EAGAIN. Our own calls go on working with it,
+ * once they know. */
+static int lend(int fd) {
+    struct rota__fd *slot = fd > 0 ? rota__fd_find(&rota__current->fds, fd) : NULL;
+    if (fd <= 0)
+        return -EINVAL;
+    if (!slot || slot->kind != ROTA__FD_PIPE || !(slot->flags & ROTA__FD_NONBLOCKING))
+        return 1;
+    int rc = rota__sys->set_nonblocking(fd, 0);
+    if (rc < 0)
+        return rc;
+    slot->flags &= (uint8_t)~ROTA__FD_NONBLOCKING;
+    return 1;
+}
+
+/* How descriptor i of the program is made: *from is the one here. 1, or 0: it is inherited; or an error. */
 static int choose(struct birth *b, int i, int wish, int *from) {
     switch (wish) {
     case ROTA_PROCESS_DEFAULT:
@@ -177,7 +192,7 @@ static int choose(struct birth *b, int i, int wish, int *from) {
     }
     default:
         *from = wish;
-        return wish > 0 ? 1 : -EINVAL;
+        return lend(wish);
     }
 }
 

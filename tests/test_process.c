@@ -401,6 +401,28 @@ Task_test(process, its_pipes_may_become_streams) {
     return rota_process_close(&p);
 }
 
+/* Our end is not blocking, which `cat` would take for an error. */
+Task_test(process, the_output_of_one_is_the_input_of_another) {
+    rota_process a, b;
+    char c;
+    rota_process_output o = {0};
+    cr_expect_eq(spawn(&a, "read x; echo hello; exec cat", &(rota_process_options){.in = ROTA_PROCESS_PIPE,
+                                                                                  .out = ROTA_PROCESS_PIPE}), 0);
+    cr_expect_eq(spawn(&b, "echo; exec cat", &(rota_process_options){.in = a.out, .out = ROTA_PROCESS_PIPE}), 0);
+    cr_expect_eq(rota_read(b.out, &c, 1), 1);
+    cr_expect(!(fcntl(a.out, F_GETFL) & O_NONBLOCK));
+    rota_close(a.out);
+    a.out = -1;
+    cr_expect_eq(rota_write_all(a.in, "\nmore\n", 6, NULL), 0);
+    rota_close(a.in);
+    a.in = -1;
+    cr_expect_eq(rota_process_communicate(&b, NULL, 0, &o), 0);
+    cr_expect_str_eq(o.out, "hello\nmore\n", "%s", o.out);
+    rota_process_output_free(&o);
+    cr_expect_eq(rota_process_close(&a), 0);
+    return rota_process_close(&b);
+}
+
 /* G12, E12 */
 Task_test(process, it_stops_reading_while_we_write) {
     enum { MUCH = 1 << 20 };

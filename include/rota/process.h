@@ -18,7 +18,8 @@ extern "C" {
 #endif
 
 /* What becomes of the program's standard input, output and error output: one of these, or a descriptor > 0 of the
- * caller's, who keeps it. */
+ * caller's, who keeps it. (Our end of a pipe to another process is made blocking when it is given so, as programs
+ * expect it.) */
 enum {
     ROTA_PROCESS_DEFAULT = 0,    /* inherit; with rota_process_run, see there */
     ROTA_PROCESS_INHERIT = -1,
