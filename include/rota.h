@@ -8,6 +8,7 @@
 #include "rota/sync.h"
 #include "rota/thread_queue.h"
 #include "rota/executor.h"
+#include "rota/file.h"
 #include "rota/trace.h"
 #include "rota/generator.h"
 #include "rota/combine.h"

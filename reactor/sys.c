@@ -149,9 +149,12 @@ static int sys_timerfd_settime(int fd, int flags, const struct itimerspec *value
  * pipes; it is passed in two halves, of which a 64-bit kernel ignores the second. 8 is RWF_NOWAIT. */
 enum { NOWAIT = 8 };
 
-static ssize_t sys_readv_nowait(int fd, const struct iovec *iov, int n) {
-    return checked(syscall(SYS_preadv2, (long)fd, iov, (long)n, -1L, -1L, (long)NOWAIT));
+/* The offset goes in two halves, of which 64-bit systems take all from the first; both -1: where the descriptor stands. */
+static ssize_t sys_preadv_nowait(int fd, const struct iovec *iov, int n, off_t offset) {
+    return checked(syscall(SYS_preadv2, (long)fd, iov, (long)n, (long)offset, (long)(offset >> 16 >> 16), (long)NOWAIT));
 }
+
+static ssize_t sys_readv_nowait(int fd, const struct iovec *iov, int n) { return sys_preadv_nowait(fd, iov, n, -1); }
 
 static ssize_t sys_writev_nowait(int fd, const struct iovec *iov, int n) {
     return checked(syscall(SYS_pwritev2, (long)fd, iov, (long)n, -1L, -1L, (long)NOWAIT));
@@ -170,6 +173,11 @@ static ssize_t sys_readv_nowait(int fd, const struct iovec *iov, int n) {
 }
 
 static ssize_t sys_writev_nowait(int fd, const struct iovec *iov, int n) { return sys_readv_nowait(fd, iov, n); }
+
+static ssize_t sys_preadv_nowait(int fd, const struct iovec *iov, int n, off_t offset) {
+    (void)offset;
+    return sys_readv_nowait(fd, iov, n);
+}
 
 # define SYSTEM_EPOLL
 
@@ -467,6 +475,22 @@ int rota__sys_pidfd_signal(int pidfd, int signo);
 int rota__sys_kill(pid_t pid, int signo);
 int rota__sys_reap(pid_t pid, int pidfd, int options, int *status);
 
+/* In sys_file.c. */
+int rota__sys_open(const char *path, int flags, mode_t mode);
+ssize_t rota__sys_pread(int fd, void *buf, size_t n, off_t offset);
+ssize_t rota__sys_pwrite(int fd, const void *buf, size_t n, off_t offset);
+int rota__sys_fsync(int fd, bool data_only);
+int rota__sys_ftruncate(int fd, off_t size);
+int rota__sys_fchmod(int fd, mode_t mode);
+int rota__sys_stat(const char *path, struct stat *st, bool follow);
+int rota__sys_rename(const char *from, const char *to);
+int rota__sys_unlink(const char *path);
+int rota__sys_mkdir(const char *path, mode_t mode);
+int rota__sys_rmdir(const char *path);
+int rota__sys_opendir(const char *path, void **dir);
+int rota__sys_readdir(void *dir, const char **name, unsigned char *type, uint64_t *inode);
+int rota__sys_closedir(void *dir);
+
 const struct rota__sys rota__sys_real = {
     .now = sys_now,
     .read = sys_read, .write = sys_write, .readv = sys_readv, .writev = sys_writev,
@@ -481,6 +505,11 @@ const struct rota__sys rota__sys_real = {
     .sigaction = sys_sigaction, .sigmask = sys_sigmask, .sigpending = sys_sigpending, .sigtake = sys_sigtake,
     .thread = sys_thread, .thread_name = sys_thread_name, .processors = sys_processors,
     .getaddrinfo = sys_getaddrinfo, .freeaddrinfo = sys_freeaddrinfo,
+    .preadv_nowait = sys_preadv_nowait,
+    .open = rota__sys_open, .pread = rota__sys_pread, .pwrite = rota__sys_pwrite, .fsync = rota__sys_fsync,
+    .ftruncate = rota__sys_ftruncate, .fchmod = rota__sys_fchmod, .stat = rota__sys_stat,
+    .rename = rota__sys_rename, .unlink = rota__sys_unlink, .mkdir = rota__sys_mkdir, .rmdir = rota__sys_rmdir,
+    .opendir = rota__sys_opendir, .readdir = rota__sys_readdir, .closedir = rota__sys_closedir,
     .spawn = rota__sys_spawn, .pidfd_open = rota__sys_pidfd_open, .pidfd_signal = rota__sys_pidfd_signal,
     .kill = rota__sys_kill, .reap = rota__sys_reap,
     .open_readonly = sys_open_readonly, .stamp = sys_stamp, .random = sys_random,

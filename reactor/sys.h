@@ -13,6 +13,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -106,6 +107,24 @@ struct rota__sys {
     int (*getaddrinfo)(const char *host, const char *service, const struct addrinfo *hints,
                        struct addrinfo **list);                 /* 0, or EAI_* as it is; errno with EAI_SYSTEM */
     void (*freeaddrinfo)(struct addrinfo *list);
+
+    /* files (sys_file.c): called by the threads of executors */
+    ssize_t (*preadv_nowait)(int fd, const struct iovec *iov, int n, off_t offset); /* from the page cache, or -EAGAIN,
+                                                                   -EOPNOTSUPP, -ENOSYS; offset -1: the position */
+    int (*open)(const char *path, int flags, mode_t mode);      /* close-on-exec */
+    ssize_t (*pread)(int fd, void *buf, size_t n, off_t offset);
+    ssize_t (*pwrite)(int fd, const void *buf, size_t n, off_t offset);
+    int (*fsync)(int fd, bool data_only);
+    int (*ftruncate)(int fd, off_t size);
+    int (*fchmod)(int fd, mode_t mode);
+    int (*stat)(const char *path, struct stat *st, bool follow);
+    int (*rename)(const char *from, const char *to);
+    int (*unlink)(const char *path);
+    int (*mkdir)(const char *path, mode_t mode);
+    int (*rmdir)(const char *path);
+    int (*opendir)(const char *path, void **dir);
+    int (*readdir)(void *dir, const char **name, unsigned char *type, uint64_t *inode); /* 1: one more; 0: the end */
+    int (*closedir)(void *dir);
 
     /* child processes (sys_spawn.c) */
     int (*spawn)(const struct rota__spawn *how, pid_t *pid, int *pidfd); /* *pidfd -1 where there is none; an error of

@@ -80,7 +80,8 @@ typedef struct rota_remote rota_remote;
 
 /* alloc(ctx, NULL, 0, n) allocates, alloc(ctx, p, old_n, n) resizes, alloc(ctx, p, old_n, 0) frees and
  * returns NULL. Failure is NULL and leaves p alone. Blocks are aligned for max_align_t. A loop that has
- * remotes or resolves names calls it from other threads too: it must then be thread-safe. */
+ * remotes, resolves names, lists directories or reads whole files calls it from other threads too: it must then be
+ * thread-safe. */
 typedef struct rota_allocator {
     void *(*alloc)(void *ctx, void *old, size_t old_n, size_t n);
     void *ctx;
