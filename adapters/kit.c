@@ -245,7 +245,8 @@ const char *kit_program(const char *name, const char *other_folders) {
     static char path[512];
     char folders[1024], pattern[512], *rest = folders;
     const char *usual = getenv("PATH");
-    snprintf(folders, sizeof folders, "%s:/usr/sbin:%s", usual ? usual : "/usr/bin", other_folders ? other_folders : "");
+    snprintf(folders, sizeof folders, "%s:/usr/sbin:%s", usual ? usual : "/usr/bin",
+             other_folders ? other_folders : "");
     for (char *folder; (folder = strsep(&rest, ":"));) {
         snprintf(pattern, sizeof pattern, "%s/%s", folder, name);
         if (*folder == '/' && match(pattern, path, sizeof path))

@@ -1,10 +1,10 @@
-/* libcurl for tasks: open, close, perform, and streams that are read bit by bit, by libcurl's multi_socket interface.
+/* libcurl for tasks: open, close, perform, and streams that are read bit by bit, by libcurl's multi_socket
+ * interface.
  *
- * libcurl says which sockets and which time it waits for (on_socket, on_timer), is told when something happened (act),
- * and then says which transfers have ended (settle). Invariant: a transfer is in the table from the moment its handle is
- * in the multi handle until its end has been noted or it was taken out; so what libcurl reports is always found. It must
- * not know protocols.
- */
+ * libcurl says which sockets and which time it waits for (on_socket, on_timer), is told when something happened
+ * (act), and then says which transfers have ended (settle). Invariant: a transfer is in the table from the moment
+ * its handle is in the multi handle until its end has been noted or it was taken out; so what libcurl reports is
+ * always found. It must not know protocols. */
 #include "rota/curl.h"
 
 #include <fcntl.h>
@@ -199,7 +199,8 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *of
 static int on_timer(CURLM *multi, long ms, void *arg) {
     rota_curl *curl = arg;
     (void)multi;
-    int rc = ms < 0 ? rota_timer_stop(curl->loop, &curl->timer) : rota_timer_start(curl->loop, &curl->timer, ms * ROTA_MS);
+    int rc = ms < 0 ? rota_timer_stop(curl->loop, &curl->timer)
+                    : rota_timer_start(curl->loop, &curl->timer, ms * ROTA_MS);
     (void)rc;   /* no memory is needed, and a loop that is closed has no transfers */
     return 0;
 }

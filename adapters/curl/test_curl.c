@@ -42,7 +42,8 @@ static int send_big(rota_stream *stream, struct site *site, size_t until) {
 
 static int send_text(rota_stream *stream, const char *status, const char *more, const char *body) {
     char all[512];
-    int n = snprintf(all, sizeof all, "HTTP/1.1 %s\r\nContent-Length: %zu\r\n%s\r\n%s", status, strlen(body), more, body);
+    int n = snprintf(all, sizeof all, "HTTP/1.1 %s\r\nContent-Length: %zu\r\n%s\r\n%s", status, strlen(body), more,
+                     body);
     return rota_stream_write(stream, all, (size_t)n);
 }
 
@@ -667,7 +668,7 @@ H2_test(a_server_that_dies_is_an_error_to_every_reader) {
         cr_expect_neq(streams[i].code, CURLE_OK);
         cr_expect_eq(rota_curl_end(&streams[i]), 0);
     }
-    cr_expect_eq(rota_curl_perform(h2, easy[0], NULL), -ECONNREFUSED);   /* and not over what is left of the connection */
+    cr_expect_eq(rota_curl_perform(h2, easy[0], NULL), -ECONNREFUSED);   /* not over what is left of them */
     for (int i = 0; i < N; i++)
         curl_easy_cleanup(easy[i]);
     return rota_curl_close(h2);

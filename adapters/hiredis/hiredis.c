@@ -47,7 +47,7 @@ struct rota_redis {
 #endif
     rota_future connected;
     rota_future *receiver;             /* on the stack of who receives */
-    bool receiving;                    /* somebody is in rota_redis_receive, and frees this if it was closed meanwhile */
+    bool receiving;                    /* somebody is in receive, and frees this if it was closed meanwhile */
     bool closed;
     struct message *messages, **messages_end;
     size_t kept;

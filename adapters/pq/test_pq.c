@@ -1,5 +1,5 @@
-/* PostgreSQL by libpq against clusters of the test's own, on Unix sockets in temporary folders. Making one takes a second,
- * so most tests share one, which is made when the program starts and goes when its last process ends. */
+/* PostgreSQL by libpq against clusters of the test's own, on Unix sockets in temporary folders. Making one takes a
+ * second, so most tests share one, which is made when the program starts and goes when its last process ends. */
 #include "rota/pq.h"
 
 #include <arpa/inet.h>

@@ -25,8 +25,8 @@ extern "C" {
 /* A new source for loop, to be attached to the context that runs on the loop's thread (g_source_attach), once, and
  * given back by g_source_destroy and g_source_unref before the loop is closed. A callback (g_source_set_callback; it
  * may have none) is called after each turn, and ends the source by G_SOURCE_REMOVE; the source also ends itself when
- * the loop cannot be turned any more.
- * -EINVAL, and the errors of rota_loop_fd; *source is NULL then. GLib itself aborts the program when memory runs out. */
+ * the loop cannot be turned any more. -EINVAL, and the errors of rota_loop_fd; *source is NULL then. GLib itself
+ * aborts the program when memory runs out. */
 ROTA_API ROTA_CHECK int rota_glib_source_new(GSource **source, rota_loop *loop);
 
 #ifdef __cplusplus

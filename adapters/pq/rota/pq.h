@@ -65,9 +65,9 @@ ROTA_API ROTA_CHECK int rota_pq_exec_prepared(rota_pq *pq, PGresult **result, co
  * all in memory. Errors as rota_pq_exec. */
 ROTA_API ROTA_CHECK int rota_pq_send(rota_pq *pq, const char *sql, const rota_pq_params *params);
 
-/* (S) 1 and the next result: PGRES_SINGLE_TUPLE with a row each, then one without rows; or an error of SQL. 0: there are
- * no more, and the connection is free. Cancelled, none is lost: call again, or give up by rota_pq_cancel. Errors as
- * rota_pq_exec. */
+/* (S) 1 and the next result: PGRES_SINGLE_TUPLE with a row each, then one without rows; or an error of SQL. 0: there
+ * are no more, and the connection is free. Cancelled, none is lost: call again, or give up by rota_pq_cancel. Errors
+ * as rota_pq_exec. */
 ROTA_API ROTA_CHECK int rota_pq_next(rota_pq *pq, PGresult **result);
 
 /* Gives up a command that is under way (rota_pq_send, COPY): it is cancelled at the server, and what still comes of it
@@ -75,9 +75,9 @@ ROTA_API ROTA_CHECK int rota_pq_next(rota_pq *pq, PGresult **result);
  * errors of rota_spawn: the connection is of no more use then. */
 ROTA_API int rota_pq_cancel(rota_pq *pq);
 
-/* (S) COPY … FROM STDIN: n bytes, of which libpq keeps at most this one piece; cancelled, none of it was taken. Then the
- * end, error NULL; or a text by which the COPY is to fail; *result as rota_pq_exec. -EINVAL: no COPY of that direction
- * is under way. */
+/* (S) COPY … FROM STDIN: n bytes, of which libpq keeps at most this one piece; cancelled, none of it was taken. Then
+ * the end, error NULL; or a text by which the COPY is to fail; *result as rota_pq_exec. -EINVAL: no COPY of that
+ * direction is under way. */
 ROTA_API ROTA_CHECK int rota_pq_put_copy(rota_pq *pq, const char *data, size_t n);
 ROTA_API ROTA_CHECK int rota_pq_end_copy(rota_pq *pq, PGresult **result, const char *error);   /* (S) */
 
