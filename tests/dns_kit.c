@@ -86,8 +86,12 @@ void dns_reply_send(struct dns_exchange *x) {
         (void)!sendto(x->fd, x->reply, x->n, MSG_DONTWAIT, (struct sockaddr *)&x->from, x->from_len);
         return;
     }
-    if (rota_write_all(x->fd, length, 2, NULL) == 0)
+    if (x->without_tasks) {
+        struct iovec iov[2] = { { length, 2 }, { x->reply, x->n } };
+        (void)!writev(x->fd, iov, 2);
+    } else if (rota_write_all(x->fd, length, 2, NULL) == 0) {
         (void)!rota_write_all(x->fd, x->reply, x->n, NULL);
+    }
 }
 
 /* ---- the zone ---- */
@@ -596,6 +600,40 @@ static intptr_t serve_tcp(void *arg) {
     }
     rota_scope_cancel(&group.scope, "the server stops");
     return rota_group_end(&group, fd);
+}
+
+/* ---- without tasks ---- */
+
+static bool answer_udp_now(struct dns_kit *kit, struct dns_exchange *x) {
+    uint8_t query[512];
+    x->fd = kit->udp;
+    x->from_len = sizeof x->from;
+    ssize_t n = recvfrom(kit->udp, query, sizeof query, MSG_DONTWAIT, (struct sockaddr *)&x->from, &x->from_len);
+    if (n > 0 && read_question(x, query, (size_t)n))
+        answer(x);
+    return n >= 0;
+}
+
+/* Whoever connected has sent the question already, or never will. */
+static bool answer_tcp_now(struct dns_kit *kit, struct dns_exchange *x) {
+    uint8_t query[514];
+    x->tcp = true;
+    x->fd = accept(kit->tcp, NULL, NULL);
+    if (x->fd < 0)
+        return false;
+    ssize_t n = recv(x->fd, query, sizeof query, MSG_DONTWAIT);
+    if (n > 2 && read_question(x, query + 2, (size_t)n - 2))
+        answer(x);
+    close(x->fd);
+    return true;
+}
+
+bool dns_kit_answer_now(struct dns_kit *kit) {
+    static struct dns_exchange x;
+    memset(&x, 0, offsetof(struct dns_exchange, reply));
+    x.kit = kit;
+    x.without_tasks = true;
+    return answer_udp_now(kit, &x) || answer_tcp_now(kit, &x);
 }
 
 /* ---- start and stop ---- */

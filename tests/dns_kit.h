@@ -32,7 +32,7 @@ struct dns_kit {
 struct dns_exchange {
     struct dns_kit *kit;
     int fd;
-    bool tcp, edns;
+    bool tcp, edns, without_tasks;
     struct sockaddr_storage from;   /* of UDP */
     socklen_t from_len;
     unsigned id, type;
@@ -46,9 +46,10 @@ struct dns_exchange {
 void dns_kit_start(struct dns_kit *kit);
 void dns_kit_stop(struct dns_kit *kit);
 
-/* Outside of tasks and with the system's own calls: sockets, one question to answer (false: none has come). */
+/* Without tasks, with the system's own calls alone: the sockets; what has come is answered (false: nothing has come). */
 void dns_kit_open(struct dns_kit *kit);
 void dns_kit_close(struct dns_kit *kit);
+bool dns_kit_answer_now(struct dns_kit *kit);
 
 /* How often this text stands in the log. */
 int dns_kit_asked(const struct dns_kit *kit, const char *text);
