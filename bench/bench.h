@@ -19,7 +19,6 @@ struct bench {
 
 extern const struct bench bench_switch[], bench_yield[], bench_spawn[], bench_sync[], bench_cancel[], bench_timers[], bench_echo[],
     bench_process[];
-extern const struct bench bench_switch[], bench_yield[], bench_spawn[], bench_sync[], bench_cancel[], bench_timers[], bench_echo[];
 extern const struct bench bench_dns[];
 
 /* Monotonic time in ns. */

@@ -169,8 +169,8 @@ static void add_family(struct target *t, const struct source *s, int family) {
     }
 }
 
-/* Would a packet to it leave this machine? Connecting a datagram socket sends nothing, and asks the routing table, which
- * is the first thing that RFC 6724, 5 sorts by. */
+/* Would a packet to it leave this machine? Connecting a datagram socket sends nothing, and asks the routing table,
+ * which is the first thing that RFC 6724, 5 sorts by. */
 static bool has_route(const rota_address *to) {
     struct sockaddr_in6 six = *(const struct sockaddr_in6 *)&to->addr;
     six.sin6_port = htons(53); /* some systems connect to no port 0 */
@@ -250,8 +250,11 @@ static int search(struct rota__dns_lookup *l, const char *host, int family) {
     bool absolute = host[n - 1] == '.', first = absolute || dots >= l->config->ndots;
     int rc = first ? ask_in(l, host, "", family) : -ENOENT;
     const char *domain = l->config->search;
-    for (unsigned i = 0; i < l->config->n_search && rc == -ENOENT && !absolute; i++, domain += strlen(domain) + 1)
-        rc = ask_in(l, host, domain, family);
+    for (unsigned i = 0; i < l->config->n_search && rc == -ENOENT && !absolute; i++, domain += strlen(domain) + 1) {
+        if (*domain || !first)
+            rc = ask_in(l, host, domain, family);
+        first = first || !*domain; /* the root is in the list: that is the name as it is */
+    }
     return rc == -ENOENT && !first ? ask_in(l, host, "", family) : rc;
 }
 

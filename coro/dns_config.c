@@ -2,7 +2,7 @@
  *
  * A file is read whole, cut into lines and words in place, and the words are looked at. Lines that mean nothing are
  * skipped, as everybody does. A file counts as changed when its stamp has changed; the stamp is taken before the file
- * is read, so a change in between is found at the next look. A reader that is interrupted by nothing else needs no lock.
+ * is read, so a change in between is found at the next look. Nothing suspends in here.
  *
  * Reading blocks the loop, for the time of a few page-cache reads: a thread for that would be the very thing that this
  * resolver is to do without. It must not know of sockets, tasks or messages.
@@ -15,7 +15,8 @@
 #include <string.h>
 
 enum { FILE_MAX = 64 << 20, FIRST_READ = 4096 };
-enum { PORT = 53, TIMEOUT_S = 5, TIMEOUT_MAX_S = 30, ATTEMPTS = 2, ATTEMPTS_MAX = 5, NDOTS = 1, NDOTS_MAX = 15, SEARCH_MAX = 32 };
+enum { PORT = 53, TIMEOUT_S = 5, TIMEOUT_MAX_S = 30, ATTEMPTS = 2, ATTEMPTS_MAX = 5 };
+enum { NDOTS = 1, NDOTS_MAX = 15, SEARCH_MAX = 32 };
 #define LOOK_AGAIN ROTA_S
 #define NOTHING UINT32_MAX
 
@@ -196,11 +197,9 @@ static void read_search(struct rota__dns_config *c, char *rest, bool only_one) {
     char *word, *to = c->search;
     c->n_search = 0;
     while (c->n_search < SEARCH_MAX && (word = next_word(&rest, "#;"))) {
-        size_t n = strlen(word);
+        size_t n = strlen(word); /* ".": the root, an empty domain */
         while (n > 0 && word[n - 1] == '.')
             n--;
-        if (n == 0)
-            continue;
         memcpy(to, word, n);
         to[n] = '\0';
         to += n + 1;
@@ -375,7 +374,8 @@ const struct rota__dns_host *rota__dns_hosts_find(const struct rota__dns_hosts *
     return h->n_buckets ? from(h, h->buckets[hash(name, n) & (h->n_buckets - 1)], name, n) : NULL;
 }
 
-const struct rota__dns_host *rota__dns_hosts_next(const struct rota__dns_hosts *h, const struct rota__dns_host *host) {
+const struct rota__dns_host *rota__dns_hosts_next(const struct rota__dns_hosts *h,
+                                                  const struct rota__dns_host *host) {
     return from(h, host->next, host->name, strlen(host->name));
 }
 

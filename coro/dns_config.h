@@ -70,7 +70,8 @@ void rota__dns_config_unref(struct rota__dns_config *config, const rota_allocato
 
 /* The first host of that name (of which n bytes count), and the next one of the same name; NULL: none. */
 const struct rota__dns_host *rota__dns_hosts_find(const struct rota__dns_hosts *hosts, const char *name, size_t n);
-const struct rota__dns_host *rota__dns_hosts_next(const struct rota__dns_hosts *hosts, const struct rota__dns_host *host);
+const struct rota__dns_host *rota__dns_hosts_next(const struct rota__dns_hosts *hosts,
+                                                  const struct rota__dns_host *host);
 
 /* The port of a TCP service by its name or alias; -EINVAL: unknown. */
 int rota__dns_service(const rota_allocator *allocator, const char *path, const char *name);

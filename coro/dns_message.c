@@ -162,8 +162,8 @@ static uint8_t *put16(uint8_t *p, unsigned v) {
     return p + 2;
 }
 
-enum { FLAG_RESPONSE = 0x8000, FLAGS_OPCODE = 0x7800, FLAG_AUTHORITY = 0x400, FLAG_TRUNCATED = 0x200, FLAG_RECURSION = 0x100,
-       FLAG_RECURSION_AVAILABLE = 0x80 };
+enum { FLAG_RESPONSE = 0x8000, FLAGS_OPCODE = 0x7800, FLAG_AUTHORITY = 0x400, FLAG_TRUNCATED = 0x200,
+       FLAG_RECURSION = 0x100, FLAG_RECURSION_AVAILABLE = 0x80 };
 
 size_t rota__dns_build(uint8_t *buf, unsigned id, const struct rota__dns_name *name, unsigned type, bool edns) {
     uint8_t *p = put16(put16(buf, id), FLAG_RECURSION);
@@ -267,7 +267,8 @@ static unsigned flags_of(const uint8_t *msg) { return rota__dns_u16(msg + 2); }
 static bool is_ours(const uint8_t *msg, size_t n, unsigned id, const struct rota__dns_name *name, unsigned type,
                     size_t *at) {
     struct rota__dns_name asked;
-    if (n < ROTA__DNS_HEADER || rota__dns_u16(msg) != id || (flags_of(msg) & (FLAG_RESPONSE | FLAGS_OPCODE)) != FLAG_RESPONSE)
+    if (n < ROTA__DNS_HEADER || rota__dns_u16(msg) != id ||
+        (flags_of(msg) & (FLAG_RESPONSE | FLAGS_OPCODE)) != FLAG_RESPONSE)
         return false;
     unsigned questions = rota__dns_u16(msg + 4), rcode = flags_of(msg) & 15;
     *at = ROTA__DNS_HEADER;

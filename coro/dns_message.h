@@ -89,6 +89,8 @@ bool rota__dns_walk_find(struct rota__dns_walk *walk, const struct rota__dns_nam
                          struct rota__dns_record *record);
 
 static inline unsigned rota__dns_u16(const uint8_t *p) { return (unsigned)p[0] << 8 | p[1]; }
-static inline uint32_t rota__dns_u32(const uint8_t *p) { return (uint32_t)rota__dns_u16(p) << 16 | rota__dns_u16(p + 2); }
+static inline uint32_t rota__dns_u32(const uint8_t *p) {
+    return (uint32_t)rota__dns_u16(p) << 16 | rota__dns_u16(p + 2);
+}
 
 #endif

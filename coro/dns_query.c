@@ -5,9 +5,9 @@
  * join, so a cancelled lookup is gone when it returns.
  *
  * A try is a socket of its own, connected to one server: the kernel drops what comes from elsewhere, and chooses the
- * source port (RFC 5452, 9.2); the id is drawn anew for each. What comes and does not match is ignored, and waiting goes
- * on; a message that matches but is broken, or a server that fails, costs that server this try. Invariant: fd >= 0 only
- * from the start of a try to its end, and the watcher runs only in between.
+ * source port (RFC 5452, 9.2); the id is drawn anew for each. What comes and does not match is ignored, and the wait
+ * goes on; a message that matches but is broken, or a server that fails, costs that server this try. Invariant: fd >= 0
+ * only from the start of a try to its end, and the watcher runs only in between.
  *
  * It must not know of search domains, files, or what the records are for.
  */

@@ -40,8 +40,9 @@ static intptr_t look_up(void *arg) {
 
 static void print_address(const rota_address *a) {
     char text[INET6_ADDRSTRLEN] = "?";
-    const void *bytes = a->addr.ss_family == AF_INET ? (const void *)&((const struct sockaddr_in *)&a->addr)->sin_addr
-                                                     : (const void *)&((const struct sockaddr_in6 *)&a->addr)->sin6_addr;
+    const struct sockaddr_in *four = (const struct sockaddr_in *)&a->addr;
+    const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&a->addr;
+    const void *bytes = a->addr.ss_family == AF_INET ? (const void *)&four->sin_addr : (const void *)&six->sin6_addr;
     inet_ntop(a->addr.ss_family, bytes, text, sizeof text);
     printf("    %s\n", text);
 }

@@ -58,7 +58,8 @@ static void record_in(struct dns_exchange *x, int section, const char *name, uns
     count_up(x, section);
 }
 
-void dns_reply_record(struct dns_exchange *x, const char *name, unsigned type, uint32_t ttl, const void *data, size_t n) {
+void dns_reply_record(struct dns_exchange *x, const char *name, unsigned type, uint32_t ttl, const void *data,
+                      size_t n) {
     record_in(x, ANSWERS, name, type, ttl, data, n);
 }
 
@@ -481,9 +482,11 @@ static const struct { const char *label; void (*answer)(struct dns_exchange *x);
     { "not-an-answer", not_an_answer }, { "garbage", garbage }, { "pointer-loop", pointer_loop },
     { "pointer-past-end", pointer_past_end }, { "cut-packet", cut_packet }, { "data-past-end", data_past_end },
     { "huge-counts", huge_counts }, { "zero-records", zero_records }, { "short-address", short_address },
-    { "alias-loop", alias_loop }, { "alias-chain", alias_chain }, { "alias-cut", alias_cut }, { "long-name", long_name },
+    { "alias-loop", alias_loop }, { "alias-chain", alias_chain }, { "alias-cut", alias_cut },
+    { "long-name", long_name },
     { "late", late }, { "flood", flood }, { "lame", lame }, { "truncated", truncated }, { "oversized", oversized },
-    { "tcp-closes", tcp_closes }, { "tcp-closes-half-way", tcp_closes_half_way }, { "tcp-length-half", tcp_length_half },
+    { "tcp-closes", tcp_closes }, { "tcp-closes-half-way", tcp_closes_half_way },
+    { "tcp-length-half", tcp_length_half },
     { "tcp-length-zero", tcp_length_zero }, { "tcp-length-short", tcp_length_short },
     { "tcp-length-huge", tcp_length_huge }, { "tcp-wrong-id", tcp_wrong_id }, { "tcp-truncated", tcp_truncated },
     { "tcp-silent", tcp_silent }, { "tcp-slow", tcp_slow }, { "big", big },
@@ -567,7 +570,7 @@ static intptr_t serve_udp(void *arg) {
         struct dns_exchange *x = new_exchange(kit, kit->udp, false);
         ssize_t n = recvfrom(kit->udp, query, sizeof query, MSG_DONTWAIT, (struct sockaddr *)&x->from, &x->from_len);
         if (n < 0 || !read_question(x, query, (size_t)n) ||
-            rota_spawn(NULL, answer_and_free, x, &(rota_spawn_options){ .group = &group, .stack_size = 128 * 1024 }) < 0)
+            rota_spawn(NULL, answer_and_free, x, &(rota_spawn_options){ .group = &group }) < 0)
             free(x);
     }
     rota_scope_cancel(&group.scope, "the server stops");
@@ -683,7 +686,8 @@ int dns_kit_asked(const struct dns_kit *kit, const char *text) {
 }
 
 rota_dns_options dns_kit_options(const struct dns_kit *kit) {
-    return (rota_dns_options){ .resolv_conf = "", .hosts = "", .services = "", .servers = &kit->address, .n_servers = 1 };
+    return (rota_dns_options){ .resolv_conf = "", .hosts = "", .services = "",
+                               .servers = &kit->address, .n_servers = 1 };
 }
 
 const char *dns_text(const rota_address *address) {

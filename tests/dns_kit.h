@@ -46,7 +46,7 @@ struct dns_exchange {
 void dns_kit_start(struct dns_kit *kit);
 void dns_kit_stop(struct dns_kit *kit);
 
-/* Without tasks, with the system's own calls alone: the sockets; what has come is answered (false: nothing has come). */
+/* Without tasks, with the system's own calls alone: the sockets; what has come is answered (false: nothing). */
 void dns_kit_open(struct dns_kit *kit);
 void dns_kit_close(struct dns_kit *kit);
 bool dns_kit_answer_now(struct dns_kit *kit);
@@ -56,7 +56,8 @@ int dns_kit_asked(const struct dns_kit *kit, const char *text);
 
 /* Makes a reply: a header with the question, then records. */
 void dns_reply_begin(struct dns_exchange *x, int rcode);
-void dns_reply_record(struct dns_exchange *x, const char *name, unsigned type, uint32_t ttl, const void *data, size_t n);
+void dns_reply_record(struct dns_exchange *x, const char *name, unsigned type, uint32_t ttl, const void *data,
+                      size_t n);
 void dns_reply_a(struct dns_exchange *x, const char *name, const char *address);
 void dns_reply_alias(struct dns_exchange *x, const char *name, const char *target);
 void dns_reply_send(struct dns_exchange *x);

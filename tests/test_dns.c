@@ -1,4 +1,4 @@
-/* The resolver of our own, against a name server of ours (dns_kit): what it answers, whom it asks, and when it gives up.
+/* The resolver of our own, against a name server of ours (dns_kit): what it answers, whom it asks, when it gives up.
  * Under the virtual clock, so times are exact. */
 #include "tests/dns_kit.h"
 
@@ -175,7 +175,8 @@ Dns_test(localhost_is_here) {
 /* ---- what is refused; F20 ---- */
 
 Dns_test(bad_questions) {
-    static const char *const hosts[] = { "", ".", "a..b", ".a", "a b", "a/b", "user@host", "[::1]", "a\\b", "h\xc3\xa9.test" };
+    static const char *const hosts[] = { "", ".", "a..b", ".a", "a b", "a/b",
+                                         "user@host", "[::1]", "a\\b", "h\xc3\xa9.test" };
     static const char *const services[] = { "65536", "-1", "", "80x", " 80" };
     static char name[65537];
     for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++)
@@ -220,7 +221,8 @@ Test(dns, bad_options) {
     cr_expect_eq(rota_dns_open(&dns, &(rota_dns_options){ .n_servers = 1 }), -EINVAL);
     for (int i = 0; i <= ROTA_DNS_SERVERS; i++)
         servers[i].addr.ss_family = AF_INET, servers[i].len = sizeof(struct sockaddr_in);
-    cr_expect_eq(rota_dns_open(&dns, &(rota_dns_options){ .servers = servers, .n_servers = ROTA_DNS_SERVERS + 1 }), -EINVAL);
+    rota_dns_options opt = { .servers = servers, .n_servers = ROTA_DNS_SERVERS + 1 };
+    cr_expect_eq(rota_dns_open(&dns, &opt), -EINVAL);
     cr_expect_eq(rota_dns_open(&dns, &(rota_dns_options){ .servers = servers, .n_servers = ROTA_DNS_SERVERS }), 0);
     cr_expect_eq(rota_dns_resolve(&dns, "a", NULL, 0, out, 8), -EPERM, "outside of tasks");
     cr_expect_eq(rota_dns_close(&dns), 0);

@@ -1,5 +1,5 @@
-/* A name server that answers badly on purpose: each kind has a name under "bad" (dns_kit.c). Whatever it sends, the call
- * ends when it must, with the right answer or an error, and nothing that was not asked for is believed. */
+/* A name server that answers badly on purpose: each kind has a name under "bad" (dns_kit.c). Whatever it sends, the
+ * call ends when it must, with the right answer or an error, and nothing that was not asked for is believed. */
 #include "tests/dns_kit.h"
 
 static struct dns_kit kit;

@@ -31,7 +31,9 @@ static ssize_t send_and_answer(int fd, const void *buf, size_t n, int flags) {
     return r;
 }
 
-static ssize_t sys_send(int fd, const void *buf, size_t n, int flags) { WITH_FAULT(SEND, send_and_answer(fd, buf, n, flags)); }
+static ssize_t sys_send(int fd, const void *buf, size_t n, int flags) {
+    WITH_FAULT(SEND, send_and_answer(fd, buf, n, flags));
+}
 static ssize_t sys_recv(int fd, void *buf, size_t n, int flags) { WITH_FAULT(RECV, REAL.recv(fd, buf, n, flags)); }
 static int sys_socket(int domain, int type, int protocol) { WITH_FAULT(SOCKET, REAL.socket(domain, type, protocol)); }
 static int sys_connect(int fd, const struct sockaddr *addr, socklen_t len) {
@@ -172,7 +174,8 @@ static void fail_each(bool on) {
             begin(kinds[k].kind, at, kinds[k].error, on);
             bool succeeded = runs(kinds[k].name, at);
             if (kinds[k].recovers && !on)
-                cr_expect(succeeded, "one %s that fails (%d, the %zu.) is made again", kinds[k].name, kinds[k].error, at);
+                cr_expect(succeeded, "one %s that fails (%d, the %zu.) is made again", kinds[k].name,
+                          kinds[k].error, at);
         }
     }
     dns_kit_close(&kit);

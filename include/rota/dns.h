@@ -18,6 +18,7 @@
  *    another host of that name. (glibc goes on after SERVFAIL.)
  *  - Of A and AAAA, an answer to one is enough when the servers fail for the other.
  *  - Without "search" or "domain" the machine's own name gives no domain. LOCALDOMAIN and RES_OPTIONS are not read.
+ *  - Lines of resolv.conf may begin with blanks and end in \r; bad numbers and domains are skipped.
  *  - "localhost" and names that end in ".localhost" are never asked of a server.
  *  - Order: see rota_dns_resolve; gai.conf is not read.
  */
@@ -60,11 +61,11 @@ ROTA_API int rota_dns_close(rota_dns *dns);
 
 /* (S) As rota_resolve: at most n addresses, and how many is returned; numbers are parsed at once; service is a port, a
  * name of one for TCP, or NULL. The hosts file comes first; then localhost is 127.0.0.1 and ::1; then the servers are
- * asked, for A and AAAA at the same time (family 0), in the search domains as resolv.conf says (search, domain, ndots; a
- * name that ends in a dot is taken as it is).
- * resolv.conf (nameserver, search, domain, options ndots, timeout, attempts, rotate, use-vc, no-aaaa) and the hosts file
- * are read again when they have changed, which is looked at once a second at most; that blocks the loop for as long as
- * it takes to read a small file. A missing resolv.conf, and one without a server, means 127.0.0.1.
+ * asked, for A and AAAA at the same time (family 0), in the search domains as resolv.conf says (search, domain, ndots;
+ * a name that ends in a dot is taken as it is).
+ * resolv.conf (nameserver, search, domain, options ndots, timeout, attempts, rotate, use-vc, no-aaaa) and the hosts
+ * file are read again when they have changed, which is looked at once a second at most; that blocks the loop for as
+ * long as it takes to read a small file. A missing resolv.conf, and one without a server, means 127.0.0.1.
  * Order: all IPv6 addresses, then all IPv4 ones, if there is a route to the first IPv6 one; else the other way round.
  * Within a family as the server or the file has them.
  * The longest it takes with servers that do not answer: timeout x attempts x servers for each name that is tried, twice
@@ -104,8 +105,8 @@ typedef struct rota_dns_record {
 ROTA_API ROTA_CHECK int rota_dns_query(rota_dns *dns, const char *name, unsigned type, void *buf, size_t size,
                                        const rota_dns_record **records);
 
-/* The name under which an address has its PTR record ("1.0.0.127.in-addr.arpa", RFC 1035, 3.5; "….ip6.arpa", RFC 3596,
- * 2.5), in buf; ROTA_DNS_ARPA bytes are enough. Its length; -EINVAL (no IPv4 or IPv6 address), -ENOBUFS. */
+/* The name under which an address has its PTR record ("1.0.0.127.in-addr.arpa", RFC 1035, 3.5; "….ip6.arpa", RFC
+ * 3596, 2.5), in buf; ROTA_DNS_ARPA bytes are enough. Its length; -EINVAL (no IPv4 or IPv6 address), -ENOBUFS. */
 enum { ROTA_DNS_ARPA = 73 };
 ROTA_API ROTA_CHECK int rota_dns_arpa(const struct sockaddr *addr, char *buf, size_t size);
 
