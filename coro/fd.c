@@ -97,12 +97,7 @@ int rota__fd_know(rota_loop *loop, int fd) {
  * the writing thread, so blocking it there, and taking it before unblocking, hides it without touching the
  * program's disposition. One that was pending before belongs to the program and is left for it. (The parentheses
  * around the calls keep a macro `sigmask` of older BSD interfaces away.) */
-struct quiet {
-    sigset_t pipe, old;
-    bool was_pending;
-};
-
-static int quiet_begin(struct quiet *q) {
+int rota__quiet_begin(struct rota__quiet *q) {
     sigset_t pending;
     (void)sigemptyset(&q->pipe);
     (void)sigaddset(&q->pipe, SIGPIPE);
@@ -113,7 +108,7 @@ static int quiet_begin(struct quiet *q) {
     return rc;
 }
 
-static void quiet_end(struct quiet *q, ssize_t result) {
+void rota__quiet_end(struct rota__quiet *q, ssize_t result) {
     if (result == -EPIPE && !q->was_pending)
         (void)rota__sys->sigtake(&q->pipe);
     if (sigismember(&q->old, SIGPIPE) != 1)
@@ -179,12 +174,12 @@ static ssize_t try_without_wait(struct rota__fd *slot, int fd, unsigned directio
 static ssize_t try_other(struct rota__fd *slot, int fd, unsigned direction, const struct iovec *iov, int n) {
     if (direction == ROTA_READ || slot->kind != ROTA__FD_PIPE)
         return try_without_wait(slot, fd, direction, iov, n);
-    struct quiet quiet;
-    int rc = quiet_begin(&quiet);
+    struct rota__quiet quiet;
+    int rc = rota__quiet_begin(&quiet);
     if (rc < 0)
         return rc;
     ssize_t r = try_without_wait(slot, fd, direction, iov, n);
-    quiet_end(&quiet, r);
+    rota__quiet_end(&quiet, r);
     return r;
 }
 
@@ -293,6 +288,32 @@ ssize_t rota__fd_retry(rota_task *task, int fd, unsigned direction, const struct
         r = rota__fd_try(task->loop, fd, direction, iov, n);
     } while (r == -EAGAIN);
     return r;
+}
+
+ssize_t rota__fd_call(rota_task *task, int fd, unsigned direction, const char *what, rota__fd_op *op, void *arg,
+                      bool *parked) {
+    for (;;) {
+        struct rota__fd *slot;
+        int rc = known_slot(task->loop, fd, &slot);
+        if (rc < 0)
+            return rc;
+        ssize_t r = -EAGAIN;
+        if (!(slot->registered & direction) || slot->ready & direction)
+            do
+                r = op(arg);
+            while (r == -EINTR);
+        if (r != -EAGAIN) {
+            if (r == -ENOTSOCK && (slot->kind == ROTA__FD_TCP || slot->kind == ROTA__FD_SOCKET))
+                rota__fd_fresh(task->loop, fd, ROTA__FD_UNKNOWN, 0); /* the number was closed behind our back */
+            return r;
+        }
+        slot->ready &= (uint8_t)~direction;
+        if (parked)
+            *parked = true;
+        rc = rota__fd_wait(task, fd, direction, what);
+        if (rc < 0)
+            return rc;
+    }
 }
 
 /* ---- reading and writing ---- */

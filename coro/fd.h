@@ -22,6 +22,22 @@ ssize_t rota__fd_retry(rota_task *task, int fd, unsigned direction, const struct
  * the task is cancelled. what: for reports. */
 int rota__fd_wait(rota_task *task, int fd, unsigned events, const char *what);
 
+/* A system call on fd that is none of the above: op(arg) makes it, without waiting (-EAGAIN). Parks on `direction`
+ * after that, and then makes it again; what ends otherwise is returned. Interruptions are not seen. Does not yield: that
+ * is for the caller, with *parked (may be NULL) set to true when it waited. */
+typedef ssize_t rota__fd_op(void *arg);
+ssize_t rota__fd_call(rota_task *task, int fd, unsigned direction, const char *what, rota__fd_op *op, void *arg,
+                      bool *parked);
+
+/* Around a call that raises SIGPIPE, and cannot be told not to. result: what the call returned. Begin: 0 or an error,
+ * and then there is no end. */
+struct rota__quiet {
+    sigset_t pipe, old;
+    bool was_pending;
+};
+int rota__quiet_begin(struct rota__quiet *quiet);
+void rota__quiet_end(struct rota__quiet *quiet, ssize_t result);
+
 /* What poll(2) says, now: those of `events` that will not block, with ROTA_EOF and ROTA_ERROR; 0 none. */
 int rota__fd_poll(int fd, unsigned events);
 

@@ -1,4 +1,4 @@
-/* rota_serve: a listener, and a task for each client.
+/* rota_serve, rota_serve_fd: a listener, and a task for each client.
  *
  * What is cancelled when decides the shape. The acceptor must stop at once when the caller is cancelled; the clients
  * must not, when they are to be drained. So they stand under different scopes:
@@ -7,9 +7,13 @@
  *                        > shield > group `clients`: the clients; here the caller waits for the acceptor to end
  *
  * Invariant: each client that was counted has exactly one task, which closes its descriptor and counts it off; the
- * caller leaves `clients` last. It must not know what clients do.
+ * caller leaves `clients` last. It must not know what clients do, nor how other threads are run (serve_threads.c): each
+ * of them does the same as this one.
  */
+#include "coro/serve.h"
+
 #include "coro/fd.h"
+#include "rota/net.h"
 
 #define MEMORY_PAUSE (50 * ROTA_MS)
 
@@ -116,7 +120,7 @@ static intptr_t acceptor_main(void *arg) {
 /* ---- the server ---- */
 
 /* Inside `outer`: runs the acceptor until it ends, then the clients until they have. */
-static int accept_and_drain(struct server *s, rota_group *outer, int64_t drain) {
+static int accept_and_drain(struct server *s, rota_group *outer, int64_t drain, struct rota__crew *crew) {
     rota_scope shield;
     rota_task *acceptor;
     intptr_t outcome = 0;
@@ -126,6 +130,8 @@ static int accept_and_drain(struct server *s, rota_group *outer, int64_t drain) 
     if (rc == 0)
         rc = rota_await(acceptor, &outcome);
     (void)rota__fd_close(s->loop, s->fd); /* at once: who connects from now on is refused, not left waiting */
+    if (crew)
+        rota__crew_stop(crew);
     if (drain > 0)
         rota_scope_limit(&s->clients.scope, drain);
     else
@@ -133,28 +139,83 @@ static int accept_and_drain(struct server *s, rota_group *outer, int64_t drain) 
     intptr_t ignored = rota_group_end(&s->clients, 0);
     ignored = rota_scope_end(&shield, 0);
     (void)ignored;
-    return rc < 0 ? rc : (int)outcome;
+    rc = rc < 0 ? rc : (int)outcome;
+    return crew ? rota__crew_join(crew, rc) : rc;
 }
 
-int rota_serve(const char *host, const char *service, rota_client_fn *client, void *arg,
-               const rota_serve_options *opt) {
+int rota__serve(rota_task *task, int fd, const struct rota__service *service) {
+    struct server s = {.fd = fd, .max = service->max_clients, .client = service->client, .arg = service->arg,
+                       .loop = task->loop};
+    struct rota__crew *crew = NULL;
+    rota_group outer;
+    rota_group_begin(&outer, NULL);
+    int rc = service->threads > 1 ? rota__crew_start(&crew, task, fd, service, &outer.scope) : 0;
+    if (rc == 0)
+        rc = accept_and_drain(&s, &outer, service->drain, crew);
+    else
+        (void)rota__fd_close(s.loop, fd);
+    return (int)rota_group_end(&outer, rc);
+}
+
+static const rota_serve_options defaults;
+
+static int describe(rota_client_fn *client, void *arg, const rota_serve_options *opt, struct rota__service *out) {
+    if (!client || opt->drain < 0 || opt->threads > ROTA__CREW_MAX)
+        return -EINVAL;
+    unsigned threads = opt->threads ? opt->threads : 1;
+    *out = (struct rota__service){
+        .client = client, .arg = arg, .threads = threads, .drain = opt->drain, .backlog = opt->listen.backlog,
+        .max_clients = opt->max_clients / threads + (opt->max_clients % threads != 0), .loop = opt->loop,
+    };
+    return 0;
+}
+
+int rota_serve(const char *host, const char *port, rota_client_fn *client, void *arg, const rota_serve_options *opt) {
     rota__leave_forgotten();
-    static const rota_serve_options defaults;
+    struct rota__service service;
     opt = opt ? opt : &defaults;
     rota_task *task;
     int rc = rota__enter(&task);
+    if (rc == 0)
+        rc = describe(client, arg, opt, &service);
     if (rc < 0)
         return rc;
-    if (!client || opt->drain < 0)
-        return -EINVAL;
-    struct server s = {.max = opt->max_clients, .client = client, .arg = arg, .loop = task->loop};
-    rc = s.fd = rota_listen(host, service, &opt->listen);
-    if (rc < 0)
-        return rc;
+    int fd = rota_listen(host, port, &opt->listen);
+    if (fd < 0)
+        return fd;
+    service.spread = rota__sys->spreads_connections();
     if (opt->listening)
-        opt->listening(s.fd, arg);
-    rota_group outer;
-    rota_group_begin(&outer, NULL);
-    rc = accept_and_drain(&s, &outer, opt->drain);
-    return (int)rota_group_end(&outer, rc);
+        opt->listening(fd, arg);
+    return rota__serve(task, fd, &service);
+}
+
+/* A connected socket would be waited on for ever: its data are no connections. */
+static int check_listens(int fd) {
+    int listens = 0;
+    socklen_t len = sizeof listens;
+    int rc = rota__sys->getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len);
+    return rc < 0 ? rc : listens ? 0 : -EINVAL;
+}
+
+int rota_serve_fd(int listener, rota_client_fn *client, void *arg, const rota_serve_options *opt) {
+    rota__leave_forgotten();
+    struct rota__service service;
+    opt = opt ? opt : &defaults;
+    rota_task *task;
+    int rc = rota__enter(&task);
+    if (rc == 0)
+        rc = describe(client, arg, opt, &service);
+    if (rc == 0)
+        rc = check_listens(listener);
+    /* Who else accepts from this queue, a thread of ours or another process, can be faster than an accept that readiness
+     * was announced for; it must not block the loop then. */
+    if (rc == 0)
+        rc = rota__sys->set_nonblocking(listener, 1);
+    if (rc < 0) {
+        (void)rota_close(listener);
+        return rc;
+    }
+    if (opt->listening)
+        opt->listening(listener, arg);
+    return rota__serve(task, listener, &service);
 }

@@ -13,5 +13,6 @@
 #include "rota/generator.h"
 #include "rota/combine.h"
 #include "rota/process.h"
+#include "rota/net.h"
 
 #endif

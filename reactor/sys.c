@@ -15,8 +15,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -27,6 +29,7 @@
 # include <sched.h>
 # include <sys/epoll.h>
 # include <sys/eventfd.h>
+# include <sys/sendfile.h>
 # include <sys/syscall.h>
 # include <sys/timerfd.h>
 #endif
@@ -83,7 +86,36 @@ static int sys_dup2(int fd, int onto) {
  * which sockets and pipes both have, stops it at its source; it costs one cheap call. */
 static void quiet(int fd) { (void)fcntl(fd, F_SETNOSIGPIPE, 1); }
 
-enum { NO_SIGPIPE = 0 };
+enum { NO_SIGPIPE = 0, CMSG_CLOEXEC = 0 };
+
+/* The system has no flag by which received descriptors are born so. */
+static void close_on_exec(struct msghdr *msg) {
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        for (size_t at = CMSG_LEN(0); at + sizeof(int) <= c->cmsg_len; at += sizeof(int)) {
+            int fd;
+            memcpy(&fd, (char *)c + at, sizeof fd);
+            (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+        }
+    }
+}
+
+static int sys_socketpair(int type, int fds[2]) {
+    if (socketpair(AF_UNIX, type, 0, fds) < 0)
+        return -errno;
+    int error = flagged(fds[0]);
+    if (error < 0) {
+        (void)close(fds[1]);
+        return error;
+    }
+    error = flagged(fds[1]);
+    if (error < 0) {
+        (void)close(fds[0]);
+        return error;
+    }
+    return 0;
+}
 
 #else
 
@@ -102,7 +134,13 @@ static int sys_dup2(int fd, int onto) { return (int)checked(dup3(fd, onto, O_CLO
 /* For pipes the caller blocks SIGPIPE and takes it (sigmask, sigtake): here it goes to the writing thread. */
 static void quiet(int fd) { (void)fd; }
 
-enum { NO_SIGPIPE = MSG_NOSIGNAL };
+enum { NO_SIGPIPE = MSG_NOSIGNAL, CMSG_CLOEXEC = MSG_CMSG_CLOEXEC };
+
+static void close_on_exec(struct msghdr *msg) { (void)msg; }
+
+static int sys_socketpair(int type, int fds[2]) {
+    return (int)checked(socketpair(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds));
+}
 
 #endif
 
@@ -160,6 +198,31 @@ static ssize_t sys_writev_nowait(int fd, const struct iovec *iov, int n) {
     return checked(syscall(SYS_pwritev2, (long)fd, iov, (long)n, -1L, -1L, (long)NOWAIT));
 }
 
+/* Both move bytes without showing them to the process; of descriptors that may block, so do they. */
+static ssize_t sys_sendfile(int out, int in, int64_t *offset, size_t n) {
+    off_t at = (off_t)*offset;
+    ssize_t r = checked(sendfile(out, in, &at, n));
+    *offset = at;
+    return r;
+}
+
+static ssize_t sys_splice(int in, int out, size_t n) {
+    return checked(splice(in, NULL, out, NULL, n, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
+}
+
+static int sys_spreads_connections(void) { return 1; }
+
+static int sys_peer_ids(int fd, int64_t ids[3]) {
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+        return -errno;
+    ids[0] = peer.pid;
+    ids[1] = (int64_t)peer.uid;
+    ids[2] = (int64_t)peer.gid;
+    return 0;
+}
+
 # define SYSTEM_EPOLL                                                                                      \
     .epoll_create = sys_epoll_create, .epoll_ctl = sys_epoll_ctl, .epoll_wait = sys_epoll_wait,            \
     .epoll_pwait2 = sys_epoll_pwait2, .eventfd = sys_eventfd, .timerfd_create = sys_timerfd_create,        \
@@ -177,6 +240,31 @@ static ssize_t sys_writev_nowait(int fd, const struct iovec *iov, int n) { retur
 static ssize_t sys_preadv_nowait(int fd, const struct iovec *iov, int n, off_t offset) {
     (void)offset;
     return sys_readv_nowait(fd, iov, n);
+}
+
+/* Of other systems the calls of these names are others, or have another effect. */
+static ssize_t sys_sendfile(int out, int in, int64_t *offset, size_t n) {
+    (void)out, (void)in, (void)offset, (void)n;
+    return -ENOSYS;
+}
+
+static ssize_t sys_splice(int in, int out, size_t n) {
+    (void)in, (void)out, (void)n;
+    return -ENOSYS;
+}
+
+/* There SO_REUSEPORT gives all connections to one of the listeners. */
+static int sys_spreads_connections(void) { return 0; }
+
+static int sys_peer_ids(int fd, int64_t ids[3]) {
+    uid_t user;
+    gid_t group;
+    if (getpeereid(fd, &user, &group) < 0)
+        return -errno;
+    ids[0] = -1;
+    ids[1] = (int64_t)user;
+    ids[2] = (int64_t)group;
+    return 0;
 }
 
 # define SYSTEM_EPOLL
@@ -265,7 +353,12 @@ static ssize_t sys_send(int fd, const void *buf, size_t n, int flags) {
     return checked(send(fd, buf, n, flags | NO_SIGPIPE));
 }
 
-static ssize_t sys_recvmsg(int fd, struct msghdr *msg, int flags) { return checked(recvmsg(fd, msg, flags)); }
+static ssize_t sys_recvmsg(int fd, struct msghdr *msg, int flags) {
+    ssize_t n = checked(recvmsg(fd, msg, flags | CMSG_CLOEXEC));
+    if (n >= 0)
+        close_on_exec(msg);
+    return n;
+}
 
 static ssize_t sys_sendmsg(int fd, const struct msghdr *msg, int flags) {
     quiet(fd);
@@ -304,6 +397,24 @@ static int sys_poll(struct pollfd *fds, nfds_t n, int timeout_ms) {
     return (int)checked(poll(fds, n, timeout_ms));
 }
 
+static int sys_getpeername(int fd, struct sockaddr *addr, socklen_t *len) {
+    return (int)checked(getpeername(fd, addr, len));
+}
+
+static int sys_dup_fd(int fd) { return (int)checked(fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
+
+static int sys_is_socket_file(const char *path) {
+    struct stat st;
+    return lstat(path, &st) < 0 ? -errno : S_ISSOCK(st.st_mode);
+}
+
+static int sys_file_mode(const char *path, unsigned mode) { return (int)checked(chmod(path, (mode_t)mode)); }
+
+static int64_t sys_seek(int fd, int64_t offset, int whence) {
+    off_t at = lseek(fd, (off_t)offset, whence);
+    return at < 0 ? -errno : (int64_t)at;
+}
+
 /* On each of these systems the number is free again after EINTR; closing it once more could hit a descriptor
  * that another thread has just got. */
 static int sys_close(int fd) {
@@ -322,6 +433,104 @@ static int sys_set_nonblocking(int fd, int on) {
     if (flags < 0)
         return -errno;
     return (int)checked(fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK));
+}
+
+/* ---- multicast ---- */
+
+/* An interface is meant by its number, which 0 leaves to the system. Of IPv4 two of the systems only know it by an
+ * address of its own. */
+#if defined(__linux__) || defined(__FreeBSD__) || defined(__APPLE__)
+
+static int ipv4_group(int fd, struct in_addr group, unsigned interface, int join) {
+    struct ip_mreqn r = {.imr_multiaddr = group, .imr_ifindex = (int)interface};
+    return (int)checked(setsockopt(fd, IPPROTO_IP, join ? IP_ADD_MEMBERSHIP : IP_DROP_MEMBERSHIP, &r, sizeof r));
+}
+
+static int ipv4_interface(int fd, unsigned interface) {
+    struct ip_mreqn r = {.imr_ifindex = (int)interface};
+    return (int)checked(setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &r, sizeof r));
+}
+
+#else
+
+static int ipv4_group(int fd, struct in_addr group, unsigned interface, int join) {
+    struct ip_mreq r = {.imr_multiaddr = group};
+    if (interface)
+        return -ENOTSUP;
+    return (int)checked(setsockopt(fd, IPPROTO_IP, join ? IP_ADD_MEMBERSHIP : IP_DROP_MEMBERSHIP, &r, sizeof r));
+}
+
+static int ipv4_interface(int fd, unsigned interface) {
+    struct in_addr any = {.s_addr = INADDR_ANY};
+    if (interface)
+        return -ENOTSUP;
+    return (int)checked(setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &any, sizeof any));
+}
+
+#endif
+
+static int sys_multicast_group(int fd, const struct sockaddr *group, unsigned interface, int join) {
+    struct ipv6_mreq r;
+    if (group->sa_family == AF_INET)
+        return ipv4_group(fd, ((const struct sockaddr_in *)(const void *)group)->sin_addr, interface, join);
+    if (group->sa_family != AF_INET6)
+        return -EAFNOSUPPORT;
+    r.ipv6mr_multiaddr = ((const struct sockaddr_in6 *)(const void *)group)->sin6_addr;
+    r.ipv6mr_interface = interface;
+    return (int)checked(setsockopt(fd, IPPROTO_IPV6, join ? IPV6_JOIN_GROUP : IPV6_LEAVE_GROUP, &r, sizeof r));
+}
+
+static int sys_multicast_interface(int fd, int family, unsigned interface) {
+    if (family == AF_INET)
+        return ipv4_interface(fd, interface);
+    return (int)checked(setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, &interface, sizeof interface));
+}
+
+/* ---- pseudo-terminals ---- */
+
+/* ptsname keeps its answer in one place for all threads; where there is no better call, two threads that open
+ * terminals in the same moment can meet there, and the open then fails or hits the other's. */
+#if defined(__linux__) || defined(__NetBSD__)
+static int slave_name(int master, char *name, size_t n) { return -ptsname_r(master, name, n); }
+#else
+static int slave_name(int master, char *name, size_t n) {
+    const char *shared = ptsname(master);
+    if (!shared || strlen(shared) >= n)
+        return -ENOTTY;
+    memcpy(name, shared, strlen(shared) + 1);
+    return 0;
+}
+#endif
+
+static int open_slave(int master) {
+    char name[128];
+    if (grantpt(master) < 0 || unlockpt(master) < 0)
+        return -errno;
+    int error = slave_name(master, name, sizeof name);
+    return error < 0 ? error : (int)checked(open(name, O_RDWR | O_NOCTTY | O_CLOEXEC));
+}
+
+/* Not everywhere does posix_openpt take another flag than these two. The slave blocks: it is for a program that knows
+ * nothing of us. */
+static int sys_pty(int fds[2]) {
+    int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (master < 0 && errno == EINVAL)
+        master = posix_openpt(O_RDWR | O_NOCTTY);
+    if (master < 0)
+        return -errno;
+    int slave = fcntl(master, F_SETFD, FD_CLOEXEC) < 0 ? -errno : open_slave(master);
+    if (slave >= 0 && fcntl(master, F_SETFL, O_RDWR | O_NONBLOCK) < 0) {
+        int error = -errno;
+        (void)close(slave);
+        slave = error;
+    }
+    if (slave < 0) {
+        (void)close(master);
+        return slave;
+    }
+    fds[0] = master;
+    fds[1] = slave;
+    return 0;
 }
 
 /* ---- memory ---- */
@@ -409,6 +618,17 @@ static int sys_processors(void) {
     long n = sysconf(_SC_NPROCESSORS_ONLN);
     return n < 1 ? 1 : n > INT32_MAX ? INT32_MAX : (int)n;
 }
+
+static int sys_thread_joinable(pthread_t *thread, void *(*fn)(void *), void *arg) {
+    sigset_t all, before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(thread, NULL, fn, arg);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return -error;
+}
+
+static int sys_thread_join(pthread_t thread) { return -pthread_join(thread, NULL); }
 
 static int sys_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
                            struct addrinfo **list) {
@@ -500,6 +720,12 @@ const struct rota__sys rota__sys_real = {
     .shutdown = sys_shutdown, .getsockopt = sys_getsockopt, .setsockopt = sys_setsockopt,
     .getsockname = sys_getsockname, .fstat = sys_fstat, .poll = sys_poll, .close = sys_close, .pipe = sys_pipe,
     .dup2 = sys_dup2, .is_nonblocking = sys_is_nonblocking, .set_nonblocking = sys_set_nonblocking,
+    .getpeername = sys_getpeername, .socketpair = sys_socketpair, .peer_ids = sys_peer_ids,
+    .multicast_group = sys_multicast_group, .multicast_interface = sys_multicast_interface,
+    .spreads_connections = sys_spreads_connections, .pty = sys_pty, .dup_fd = sys_dup_fd,
+    .is_socket_file = sys_is_socket_file,
+    .file_mode = sys_file_mode, .seek = sys_seek,
+    .sendfile = sys_sendfile, .splice = sys_splice,
     .mmap = sys_mmap, .munmap = sys_munmap, .mprotect_none = sys_mprotect_none, .madvise = sys_madvise,
     .mincore = SYSTEM_MINCORE,
     .sigaction = sys_sigaction, .sigmask = sys_sigmask, .sigpending = sys_sigpending, .sigtake = sys_sigtake,
@@ -513,6 +739,7 @@ const struct rota__sys rota__sys_real = {
     .spawn = rota__sys_spawn, .pidfd_open = rota__sys_pidfd_open, .pidfd_signal = rota__sys_pidfd_signal,
     .kill = rota__sys_kill, .reap = rota__sys_reap,
     .open_readonly = sys_open_readonly, .stamp = sys_stamp, .random = sys_random,
+    .thread_joinable = sys_thread_joinable, .thread_join = sys_thread_join,
     SYSTEM_EPOLL SYSTEM_KQUEUE
 };
 

@@ -12,6 +12,7 @@
 #define ROTA_REACTOR_SYS_H
 
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -68,7 +69,7 @@ struct rota__sys {
     ssize_t (*writev_nowait)(int fd, const struct iovec *iov, int n);
     ssize_t (*recv)(int fd, void *buf, size_t n, int flags);
     ssize_t (*send)(int fd, const void *buf, size_t n, int flags);      /* never SIGPIPE; so sendmsg */
-    ssize_t (*recvmsg)(int fd, struct msghdr *msg, int flags);
+    ssize_t (*recvmsg)(int fd, struct msghdr *msg, int flags);          /* descriptors in it: close-on-exec */
     ssize_t (*sendmsg)(int fd, const struct msghdr *msg, int flags);
 
     /* descriptors */
@@ -89,6 +90,21 @@ struct rota__sys {
     int (*is_nonblocking)(int fd);                              /* 1, 0, or an error */
     int (*set_nonblocking)(int fd, int on);
 
+    /* sockets of every kind, terminals, and moving bytes inside the kernel */
+    int (*getpeername)(int fd, struct sockaddr *addr, socklen_t *len);
+    int (*socketpair)(int type, int fds[2]);                    /* AF_UNIX; non-blocking, close-on-exec */
+    int (*peer_ids)(int fd, int64_t ids[3]);                    /* process (-1: not told), user, group */
+    int (*multicast_group)(int fd, const struct sockaddr *group, unsigned interface, int join);
+    int (*multicast_interface)(int fd, int family, unsigned interface);
+    int (*spreads_connections)(void);                           /* do listeners that share a port get them in turn? */
+    int (*pty)(int fds[2]);                                     /* master (non-blocking) and slave; close-on-exec */
+    int (*dup_fd)(int fd);                                      /* close-on-exec */
+    int (*is_socket_file)(const char *path);                    /* 1, 0 (also a link to one), or an error */
+    int (*file_mode)(const char *path, unsigned mode);          /* chmod(2) */
+    int64_t (*seek)(int fd, int64_t offset, int whence);
+    ssize_t (*sendfile)(int out, int in, int64_t *offset, size_t n);    /* -ENOSYS where it is another call */
+    ssize_t (*splice)(int in, int out, size_t n);               /* SPLICE_F_NONBLOCK; -ENOSYS where there is none */
+
     /* memory */
     void *(*mmap)(size_t n);                                    /* private, anonymous, fit for stacks; NULL on failure */
     int (*munmap)(void *p, size_t n);
@@ -104,6 +120,8 @@ struct rota__sys {
     int (*thread)(void *(*fn)(void *), void *arg, size_t stack_size); /* detached, all signals blocked; 0: default */
     void (*thread_name)(const char *name);                      /* of this one, for debuggers; up to 15 bytes */
     int (*processors)(void);                                    /* that this process may run on; cannot fail */
+    int (*thread_joinable)(pthread_t *thread, void *(*fn)(void *), void *arg);  /* all signals blocked */
+    int (*thread_join)(pthread_t thread);
     int (*getaddrinfo)(const char *host, const char *service, const struct addrinfo *hints,
                        struct addrinfo **list);                 /* 0, or EAI_* as it is; errno with EAI_SYSTEM */
     void (*freeaddrinfo)(struct addrinfo *list);

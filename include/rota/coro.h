@@ -535,6 +535,8 @@ typedef struct rota_serve_options {
     unsigned max_clients;   /* accept waits while as many are served; 0: no limit */
     int64_t drain;          /* when cancelled: how long clients may go on; 0: they are cancelled at once */
     void (*listening)(int fd, void *arg);  /* called when the socket listens (to ask its port, say) */
+    unsigned threads;       /* loops that serve, each on a thread of its own, the caller's being the first; 0: 1 */
+    const rota_loop_options *loop;  /* for the loops of the other threads; NULL: defaults */
 } rota_serve_options;
 
 /* Serves one client. fd is closed by rota_serve when it returns, unless it closed it itself (rota_close,
@@ -544,7 +546,14 @@ typedef intptr_t rota_client_fn(int fd, void *arg);
 /* (S) Listens and runs client(fd, arg) as a task for each connection, until cancelled or until the listener
  * fails: then it stops accepting, lets the clients end as opt.drain says, and returns that error. A client's
  * failure is reported and ends nobody else. Running out of descriptors or memory pauses accepting. -EINVAL (no
- * client, a negative drain), and errors of rota_listen and rota_spawn. */
+ * client, a negative drain, over 1024 threads), and errors of rota_listen and rota_spawn.
+ *
+ * With threads: client runs on the thread whose loop accepted the connection, and what it is made of stays there; only arg
+ * is common to all, and must be fit for that (so must the allocator and the hook of opt.loop). Each loop has a listener on
+ * the same address where the system spreads connections among them (SO_REUSEPORT on Linux), else all share one; each
+ * serves its share of max_clients. What stops one stops all: they drain at the same time, and when rota_serve returns
+ * their threads have ended. The first failure of any of them is returned; -EAGAIN, -ENOMEM, -EMFILE when they cannot all
+ * be started. */
 ROTA_API ROTA_CHECK int rota_serve(const char *host, const char *service, rota_client_fn *client, void *arg,
                                    const rota_serve_options *opt);
 

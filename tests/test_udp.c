@@ -1,0 +1,201 @@
+/* UDP sockets: their constructors and options, and multicast. */
+#include <net/if.h>
+
+#include "rota/net.h"
+#include "tests/net_kit.h"
+
+static const char *port_text(int fd) {
+    static char text[8];
+    snprintf(text, sizeof text, "%d", port_of(fd));
+    return text;
+}
+
+static int option(int fd, int level, int name) {
+    int value = -1;
+    socklen_t len = sizeof value;
+    cr_expect_eq(getsockopt(fd, level, name, &value, &len), 0);
+    return value;
+}
+
+Task_test(udp, bind_and_connect) {
+    char buf[8] = "";
+    int server = rota_udp_bind("127.0.0.1", NULL, NULL);
+    int client = rota_udp_connect("127.0.0.1", port_text(server), NULL);
+    cr_expect(server >= 0 && client >= 0);
+    cr_expect(!is_blocking(server) && fcntl(server, F_GETFD) & FD_CLOEXEC);
+    rota_address from = {.len = sizeof from.addr}, self;
+    cr_expect_eq(rota_send(client, "ask", 3, 0), 3);
+    cr_expect_eq(rota_recvfrom(server, buf, sizeof buf, 0, (struct sockaddr *)&from.addr, &from.len), 3);
+    cr_expect_eq(rota_local_address(client, &self), 0);
+    cr_expect(rota_address_equal(&from, &self));
+    cr_expect_eq(rota_sendto(server, "answer", 6, 0, (struct sockaddr *)&from.addr, from.len), 6);
+    cr_expect_eq(rota_recv(client, buf, sizeof buf, 0), 6);
+    rota_close(server);
+    rota_close(client);
+    return 0;
+}
+
+Task_test(udp, all_addresses) {
+    char buf[8];
+    static const rota_udp_options v4 = {.family = AF_INET};
+    int both = rota_udp_bind(NULL, "0", NULL), four = rota_udp_bind(NULL, NULL, &v4);
+    cr_expect(both >= 0 && four >= 0);
+    for (int i = 0; i < 2; i++) {
+        int client = rota_udp_connect("127.0.0.1", port_text(i ? four : both), NULL);
+        cr_expect_eq(rota_send(client, "x", 1, 0), 1);
+        cr_expect_eq(rota_recv(i ? four : both, buf, sizeof buf, 0), 1);
+        rota_close(client);
+    }
+    rota_close(both);
+    rota_close(four);
+    return 0;
+}
+
+static int no_ipv6(int domain, int type, int protocol) {
+    return domain == AF_INET6 ? -EAFNOSUPPORT : rota__sys_real.socket(domain, type, protocol);
+}
+
+static intptr_t without_ipv6(void *unused) {
+    static const rota_udp_options six = {.family = AF_INET6}, only = {.ipv6_only = true};
+    (void)unused;
+    int fd = rota_udp_bind(NULL, NULL, NULL);
+    cr_expect_geq(fd, 0);
+    rota_close(fd);
+    cr_expect_eq(rota_udp_bind(NULL, NULL, &six), -EAFNOSUPPORT);
+    cr_expect_eq(rota_udp_bind("::", NULL, &only), -EAFNOSUPPORT);
+    return 0;
+}
+
+Test(udp, without_ipv6) {
+    use_shim()->socket = no_ipv6;
+    cr_expect_eq(run_task(without_ipv6, NULL), 0);
+    rota__sys = &rota__sys_real;
+}
+
+Task_test(udp, options) {
+    static const rota_udp_options opt = {.reuse_address = true, .reuse_port = true, .broadcast = true,
+                                         .receive_buffer = 8192, .send_buffer = 8192};
+    int fd = rota_udp_bind("127.0.0.1", NULL, &opt), plain = rota_udp_bind("127.0.0.1", NULL, NULL);
+    cr_expect(option(fd, SOL_SOCKET, SO_REUSEADDR));
+    cr_expect(option(fd, SOL_SOCKET, SO_BROADCAST));
+    cr_expect_lt(option(fd, SOL_SOCKET, SO_RCVBUF), option(plain, SOL_SOCKET, SO_RCVBUF));
+    cr_expect_lt(option(fd, SOL_SOCKET, SO_SNDBUF), option(plain, SOL_SOCKET, SO_SNDBUF));
+    int second = rota_udp_bind("127.0.0.1", port_text(fd), &opt);
+    cr_expect_geq(second, 0);
+    cr_expect_eq(rota_udp_bind("127.0.0.1", port_text(plain), NULL), -EADDRINUSE);
+    rota_close(fd);
+    rota_close(plain);
+    rota_close(second);
+    return 0;
+}
+
+Task_test(udp, bad_arguments) {
+    static const rota_udp_options family = {.family = 77}, buffer = {.receive_buffer = -1};
+    cr_expect_eq(rota_udp_bind("127.0.0.1", "65536", NULL), -EINVAL);
+    cr_expect_eq(rota_udp_bind("127.0.0.1", "80x", NULL), -EINVAL);
+    cr_expect_eq(rota_udp_bind("127.0.0.1", "0", &family), -EINVAL);
+    cr_expect_eq(rota_udp_bind("127.0.0.1", "0", &buffer), -EINVAL);
+    cr_expect_eq(rota_udp_bind("203.0.113.1", "0", NULL), -EADDRNOTAVAIL);
+    cr_expect_eq(rota_udp_connect("127.0.0.1", NULL, NULL), -EINVAL);
+    cr_expect_eq(rota_udp_connect(NULL, "1", NULL), -EINVAL);
+    cr_expect_eq(rota_udp_connect("127.0.0.1", "-1", NULL), -EINVAL);
+    return 0;
+}
+
+Test(udp, outside_of_tasks) {
+    cr_expect_eq(rota_udp_bind(NULL, NULL, NULL), -EPERM);
+    cr_expect_eq(rota_udp_connect("::1", "1", NULL), -EPERM);
+}
+
+/* ---- multicast: on the loopback interface alone ---- */
+
+static rota_address group_of(const char *text) {
+    rota_address a;
+    cr_expect_eq(rota_address_parse(&a, text, strlen(text)), 0);
+    return a;
+}
+
+static intptr_t receive(void *arg) {
+    struct io *io = arg;
+    return rota_recv(io->fd, io->buf, io->n, 0);
+}
+
+static void multicast(const char *any, const char *group_text, unsigned interface) {
+    char buf[8];
+    rota_scope scope;
+    int server = rota_udp_bind(any, NULL, NULL), client = rota_udp_bind(any, NULL, NULL);
+    char with_port[64];
+    cr_expect(server >= 0 && client >= 0);
+    snprintf(with_port, sizeof with_port, "%s:%d", group_text, port_of(server));
+    rota_address group = group_of(with_port);
+    int rc = rota_udp_join(server, &group, interface);
+    if (rc < 0) { /* no multicast here: then it must say so */
+        cr_expect(rc == -ENODEV || rc == -EADDRNOTAVAIL || rc == -EOPNOTSUPP || rc == -ENOPROTOOPT, "%d", rc);
+        goto out;
+    }
+    cr_expect_eq(rota_udp_join(server, &group, interface), -EADDRINUSE);
+    cr_expect_eq(rota_udp_set_interface(client, interface), 0);
+    cr_expect_eq(rota_udp_set_hops(client, 0), 0);
+    cr_expect_eq(rota_udp_set_loop(client, true), 0);
+    ssize_t n = rota_sendto(client, "all", 3, 0, (struct sockaddr *)&group.addr, group.len);
+    if (n == 3) {
+        struct io io = {.fd = server, .buf = buf, .n = sizeof buf};
+        rota_timeout_begin(&scope, 3 * ROTA_S);
+        n = (ssize_t)rota_scope_end(&scope, receive(&io));
+        cr_expect(n == 3 || n == -ETIMEDOUT, "%zd", n);
+    }
+    cr_expect_eq(rota_udp_leave(server, &group, interface), 0);
+    cr_expect_eq(rota_udp_leave(server, &group, interface), -EADDRNOTAVAIL);
+out:
+    rota_close(server);
+    rota_close(client);
+}
+
+static unsigned loopback_interface(void) {
+    unsigned n = if_nametoindex("lo");
+    return n ? n : if_nametoindex("lo0");
+}
+
+Task_test(udp, multicast_ipv4) {
+    multicast("0.0.0.0", "239.255.77.77", loopback_interface());
+    return 0;
+}
+
+Task_test(udp, multicast_ipv6) {
+    int probe = socket(AF_INET6, SOCK_DGRAM, 0);
+    if (probe < 0)
+        return 0;
+    close(probe);
+    multicast("::", "[ff01::7777]", loopback_interface());
+    return 0;
+}
+
+Task_test(udp, multicast_options) {
+    int fd = rota_udp_bind("127.0.0.1", NULL, NULL), sv[2];
+    unsigned char byte = 9;
+    socklen_t len = sizeof byte;
+    cr_expect_eq(rota_udp_set_hops(fd, 7), 0);
+    cr_expect_eq(getsockopt(fd, IPPROTO_IP, IP_MULTICAST_TTL, &byte, &len), 0);
+    cr_expect_eq(byte, 7);
+    cr_expect_eq(rota_udp_set_loop(fd, false), 0);
+    len = sizeof byte;
+    cr_expect_eq(getsockopt(fd, IPPROTO_IP, IP_MULTICAST_LOOP, &byte, &len), 0);
+    cr_expect_eq(byte, 0);
+    cr_expect_eq(rota_udp_set_hops(fd, 256), -EINVAL);
+    cr_expect_eq(rota_udp_set_hops(fd, -1), -EINVAL);
+    cr_expect_eq(rota_udp_set_interface(fd, 0), 0);
+    rota_address group = group_of("239.1.2.3"), other = group_of("10.0.0.1"), unix_name = group_of("/x");
+    cr_expect_eq(rota_udp_join(fd, &other, 0), -EINVAL);
+    cr_expect_eq(rota_udp_join(fd, &unix_name, 0), -EINVAL);
+    cr_expect_eq(rota_udp_join(fd, NULL, 0), -EINVAL);
+    cr_expect_lt(rota_udp_join(fd, &group, INT32_MAX), 0);
+    cr_expect_eq(rota_udp_join(fd, &group, UINT32_MAX), -EINVAL);
+    cr_expect_eq(rota_udp_set_loop(-1, true), -EBADF);
+    unix_pair(sv);
+    cr_expect_eq(rota_udp_set_loop(sv[0], true), -EAFNOSUPPORT);
+    cr_expect_eq(rota_udp_set_interface(sv[0], 1), -EAFNOSUPPORT);
+    rota_close(fd);
+    close(sv[0]);
+    close(sv[1]);
+    return 0;
+}
