@@ -321,7 +321,7 @@ void rota__task_name_text(struct rota__text *text, const rota_task *task);
 void rota__report_task(const rota_task *task, int kind, int error, const char *before, const char *after);
 void rota__task_text(struct rota__text *text, const rota_task *task);
 
-/* trace.c: see there. All but the last one and rota__woken_slowly: only while loop->traced. */
+/* trace.c: see there. All but rota__trace_tell and rota__count_tasks only while loop->traced. */
 void rota__trace_spawn(const rota_task *task);
 void rota__trace_end(const rota_task *task, intptr_t value);
 void rota__trace_enters(rota_ready *ready);
@@ -329,7 +329,7 @@ void rota__trace_leaves(const rota_task *task);
 void rota__trace_refuse(const rota_task *task);
 void rota__trace_cancel(rota_loop *loop, const rota_scope *scope);
 void rota__trace_who(const rota_loop *loop, rota_trace_event *event);
-void rota__trace_tell(rota_loop *loop);
+void rota__trace_tell(rota_loop *loop, rota_trace_fn *fn, void *ctx);
 void rota__count_tasks(const rota_loop *loop, rota_counters *counters);
 
 /* Wakes a task while loop->on_push: a foreign loop may sleep, or a trace runs. */

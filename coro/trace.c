@@ -85,19 +85,19 @@ void rota__woken_slowly(rota_task *task, int value) {
 
 void rota__trace_who(const rota_loop *loop, rota_trace_event *event) { about(event, loop->running); }
 
-void rota__trace_tell(rota_loop *loop) {
+void rota__trace_tell(rota_loop *loop, rota_trace_fn *fn, void *ctx) {
     for (struct rota__task_slab *slab = rota__tasks_of(loop)->slabs; slab; slab = slab->next)
         for (size_t i = 0; i < slab->n; i++) {
             const rota_task *task = &slab->tasks[i];
             if (task->state != ROTA__TASK_LIVE)
                 continue;
             bool runs = loop->running == task;
-            rota_trace_event event = { .kind = ROTA_TRACE_TASK, .at = task->at,
+            rota_trace_event event = { .kind = ROTA_TRACE_TASK, .time = rota__trace_time(loop), .at = task->at,
                                        .value = runs ? 1 : task->wait ? 2 : 0 };
             about(&event, task);
             if (task->wait)
                 set_wait(&event, task);
-            rota__trace(loop, &event);
+            fn(ctx, &event);
         }
 }
 

@@ -22,6 +22,11 @@ const char *rota__env_backend(void) {
     return value && *value ? value : NULL;
 }
 
+const char *rota__env_trace(void) {
+    const char *value = getenv("ROTA_TRACE");
+    return value && *value ? value : NULL;
+}
+
 bool rota__env_virtual_clock(void) {
     const char *value = getenv("ROTA_CLOCK");
     return value && strcmp(value, "virtual") == 0;

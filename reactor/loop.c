@@ -334,7 +334,7 @@ int rota_loop_new(rota_loop **out, const rota_loop_options *opt) {
     loop->report = opt->report ? opt->report : rota__report_stderr;
     loop->report_ctx = opt->report_ctx;
     loop->debug = opt->debug || rota__env_debug();
-    loop->tracer = (struct rota__tracer){ opt->trace, opt->trace_ctx };
+    loop->tracer = (struct rota__tracer){ .fn = opt->trace, .ctx = opt->trace_ctx };
     rota__watched_changed(loop);
     loop->is_virtual = opt->virtual_clock || rota__env_virtual_clock();
     loop->again_last = &loop->again;
@@ -351,6 +351,7 @@ int rota_loop_new(rota_loop **out, const rota_loop_options *opt) {
     rota__timers_init(&loop->timers, &loop->allocator, loop->now);
     if (!rota__current)
         rota__current = loop;
+    rota__trace_from_environment(loop);
     *out = loop;
     return 0;
 }
@@ -379,6 +380,7 @@ static void drop_owned(rota_loop *loop) {
 
 /* In a child after fork everything but memory and our descriptors belongs to the parent's loop too. */
 static void close_parts(rota_loop *loop, bool forked) {
+    (void)rota__trace_file_close(loop, forked);
     rota__signals_stop_all(loop);
     rota__fd_stop_all(loop);
     rota__timers_clear(&loop->timers);

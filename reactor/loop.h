@@ -37,7 +37,7 @@ struct rota__upper {
     void (*run)(rota_ready *ready);  /* what runs its entries of the ready queue: see the next one */
     void (*enters)(rota_ready *ready); /* traced: the loop is about to run that one */
     void (*who)(const rota_loop *loop, rota_trace_event *event);  /* .task and .name: of what runs now, if it does */
-    void (*tell)(rota_loop *loop);   /* traced: a ROTA_TRACE_TASK for each that lives */
+    void (*tell)(rota_loop *loop, rota_trace_fn *fn, void *ctx); /* a ROTA_TRACE_TASK for each that lives */
     void (*count)(const rota_loop *loop, rota_counters *counters);
     int (*stuck)(rota_loop *loop);   /* nothing can happen any more: -EDEADLK (reported) if somebody waits for it */
     void (*slow)(rota_loop *loop, int64_t ns); /* what runs now held the loop up for so long */
@@ -207,10 +207,11 @@ bool rota__loop_alive(const rota_loop *loop);
 /* Calls the loop's hook. text is for a person; at may be NULL. */
 void rota__report(rota_loop *loop, int kind, int error, const char *task, const rota_at *at, const char *text);
 
-/* Is ROTA_DEBUG set? What does ROTA_BACKEND say, NULL if nothing? Does ROTA_CLOCK say "virtual"? The only place that
+/* Is ROTA_DEBUG set? What do ROTA_BACKEND and ROTA_TRACE say, NULL if nothing? Does ROTA_CLOCK say "virtual"? The only place that
  * reads the environment; in an object of its own. */
 bool rota__env_debug(void);
 const char *rota__env_backend(void);
+const char *rota__env_trace(void);
 bool rota__env_virtual_clock(void);
 char **rota__env_all(void); /* what a child process inherits */
 

@@ -686,6 +686,10 @@ static int sys_random(void *buf, size_t n) {
 
 #endif
 
+/* ---- who we are ---- */
+
+static int sys_pid(void) { return (int)getpid(); }
+
 /* ---- the table ---- */
 
 /* In sys_spawn.c. */
@@ -715,6 +719,7 @@ const struct rota__sys rota__sys_real = {
     .now = sys_now,
     .read = sys_read, .write = sys_write, .readv = sys_readv, .writev = sys_writev,
     .readv_nowait = sys_readv_nowait, .writev_nowait = sys_writev_nowait,
+    .pid = sys_pid,
     .recv = sys_recv, .send = sys_send, .recvmsg = sys_recvmsg, .sendmsg = sys_sendmsg,
     .socket = sys_socket, .accept = sys_accept, .connect = sys_connect, .bind = sys_bind, .listen = sys_listen,
     .shutdown = sys_shutdown, .getsockopt = sys_getsockopt, .setsockopt = sys_setsockopt,

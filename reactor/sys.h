@@ -72,6 +72,9 @@ struct rota__sys {
     ssize_t (*recvmsg)(int fd, struct msghdr *msg, int flags);          /* descriptors in it: close-on-exec */
     ssize_t (*sendmsg)(int fd, const struct msghdr *msg, int flags);
 
+    /* who we are */
+    int (*pid)(void);                                           /* cannot fail */
+
     /* descriptors */
     int (*socket)(int domain, int type, int protocol);          /* non-blocking, close-on-exec */
     int (*accept)(int fd, struct sockaddr *addr, socklen_t *len); /* non-blocking, close-on-exec */

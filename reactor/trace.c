@@ -9,16 +9,18 @@
 
 /* ---- telling ---- */
 
-static int64_t time_of(const rota_loop *loop) { return loop->is_virtual ? loop->now : rota__sys->now(); }
+int64_t rota__trace_time(const rota_loop *loop) { return loop->is_virtual ? loop->now : rota__sys->now(); }
 
 void rota__trace(rota_loop *loop, rota_trace_event *event) {
-    event->time = time_of(loop);
+    event->time = rota__trace_time(loop);
     if (loop->tracer.fn)
         loop->tracer.fn(loop->tracer.ctx, event);
+    if (loop->tracer.file)
+        rota__trace_file_event(loop, event);
 }
 
 void rota__watched_changed(rota_loop *loop) {
-    loop->traced = loop->tracer.fn != NULL;
+    loop->traced = loop->tracer.fn || loop->tracer.file;
     loop->watched = loop->debug || loop->traced;
     if (loop->budget > 1)
         loop->budget = 1; /* the next to leave comes by, and the count goes on as it must from there */
@@ -32,14 +34,14 @@ void rota__trace_turn(rota_loop *loop) {
 }
 
 void rota__poll_begins(rota_loop *loop, int64_t timeout_ns) {
-    loop->counts.poll_began = time_of(loop);
+    loop->counts.poll_began = rota__trace_time(loop);
     if (loop->traced)
         rota__trace(loop, &(rota_trace_event){ .kind = ROTA_TRACE_POLL_BEGIN, .value = timeout_ns });
 }
 
 void rota__poll_ended(rota_loop *loop, int n) {
     if (loop->counts.poll_began)
-        loop->counts.waited += time_of(loop) - loop->counts.poll_began;
+        loop->counts.waited += rota__trace_time(loop) - loop->counts.poll_began;
     loop->counts.poll_began = 0;
     if (loop->traced)
         rota__trace(loop, &(rota_trace_event){ .kind = ROTA_TRACE_POLL_END, .value = n });
@@ -101,7 +103,7 @@ int rota_loop_set_trace(rota_loop *loop, rota_trace_fn *fn, void *ctx) {
     loop->tracer.ctx = ctx;
     rota__watched_changed(loop);
     if (fn && loop->upper)
-        loop->upper->tell(loop);
+        loop->upper->tell(loop, fn, ctx);
     return 0;
 }
 

@@ -17,13 +17,19 @@ struct rota__counts {
     int64_t poll_began, waited;
 };
 
+/* Who listens: the user's hook, and the file. */
+struct rota__trace_file;
 struct rota__tracer {
     rota_trace_fn *fn;
     void *ctx;
+    struct rota__trace_file *file;
 };
 
 /* Gives the event its time and tells whoever listens. Only while loop->traced. */
 void rota__trace(rota_loop *loop, rota_trace_event *event);
+
+/* What events that are made now say: the loop's clock, not only of this turn. */
+int64_t rota__trace_time(const rota_loop *loop);
 
 /* Debug mode or the listeners have changed. */
 void rota__watched_changed(rota_loop *loop);
@@ -41,5 +47,11 @@ void rota__trace_job(rota_loop *loop, int kind);
 /* While loop->watched: the kernel is about to be asked; it has answered. */
 void rota__poll_begins(rota_loop *loop, int64_t timeout_ns);
 void rota__poll_ended(rota_loop *loop, int n);
+
+/* trace_file.c: for the loop's file; once it has one. Close: the first error that writing met; 0, and nothing done, when
+ * there is no file. */
+void rota__trace_from_environment(rota_loop *loop);
+void rota__trace_file_event(rota_loop *loop, const rota_trace_event *event);
+int rota__trace_file_close(rota_loop *loop, bool forked);
 
 #endif

@@ -34,6 +34,7 @@ packages() {
     pkg-config) say 'pkg-config;       pkgconf-pkg-config;      pkgconf;                pkgconf' ;;
     python3)   say 'python3;           python3;                 python;                 python3' ;;
     criterion) say 'libcriterion-dev;  criterion-devel;         criterion (AUR);        criterion-dev' ;;
+    gdb)       say 'gdb;               gdb;                     gdb;                    gdb' ;;
     clang)     say 'clang;             clang compiler-rt;       clang compiler-rt;      clang compiler-rt' ;;
     valgrind)  say 'valgrind libc6-dbg; valgrind glibc-debuginfo; valgrind;             valgrind' ;;
     musl-gcc)  say 'musl-tools;        musl-gcc musl-libc-static; musl;                 -' ;;
@@ -99,7 +100,7 @@ configure() {
     folder=$1
     shift
     # What was missing when the folder was configured (by the demo, say) may have been installed since.
-    found=$({ has criterion && printf criterion; has c++ && printf ' c++'; } || :)
+    found=$({ has criterion && printf criterion; has c++ && printf ' c++'; has gdb && printf ' gdb'; } || :)
     if [ ! -e "$folder/build.ninja" ]; then
         meson setup "$@" "$folder" "$root"
     elif [ "$found" != "$(cat "$folder/tools-found" 2>/dev/null)" ]; then

@@ -204,6 +204,32 @@ ROTA_API rota_future *rota_task_future(rota_task *task);
 /* Name, state, what it waits for and where it was spawned, in a line. As snprintf. */
 ROTA_API size_t rota_task_describe(const rota_task *task, char *buf, size_t n);
 
+enum { ROTA_TASK_READY = 0, ROTA_TASK_RUNS = 1, ROTA_TASK_WAITS = 2 };
+
+typedef struct rota_task_info {
+    uint64_t number;        /* rota_task_number */
+    const char *name;       /* NULL: it has none */
+    int state;              /* ROTA_TASK_* */
+    bool cancelled;         /* its calls refuse */
+    const char *what;       /* what it waits for, fixed text, and */
+    const void *object;     /* on what; both NULL when it does not wait */
+    int64_t until;          /* the wait ends by itself at this time of the loop's clock; ROTA_FOREVER: it does not */
+    rota_at at;             /* where it was spawned; .file may be NULL */
+    size_t stack_used;      /* bytes of its stack that were ever touched */
+} rota_task_info;
+
+/* Calls fn(ctx, task, info) for each task that has not ended, in no particular order, until it returns something else
+ * than 0, and returns that; else 0. What info points to is valid until fn returns. fn may ask (rota_task_describe and
+ * the like) and cancel; it must not suspend, and tasks that it spawns may be missed.
+ * -EINVAL, -EPERM, -ESHUTDOWN. */
+typedef int rota_each_task_fn(void *ctx, rota_task *task, const rota_task_info *info);
+ROTA_API ROTA_CHECK int rota_loop_each_task(rota_loop *loop, rota_each_task_fn *fn, void *ctx);
+
+/* Writes what the loop waits for (rota_loop_describe), and a line for each task (rota_task_describe), to a descriptor:
+ * 2 is standard error. The descriptor is written as it is: one that blocks holds the loop up, one that does not may give
+ * -EAGAIN half-way. No SIGPIPE, no memory. 0; -EINVAL, -EPERM, -ESHUTDOWN, errors of write(2). */
+ROTA_API ROTA_CHECK int rota_loop_dump(rota_loop *loop, int fd);
+
 /* Most bytes of stack used so far; 0 when it cannot be known. */
 ROTA_API size_t rota_task_stack_used(const rota_task *task);
 

@@ -100,7 +100,8 @@ enum {
     ROTA_REPORT_SLOW,           /* debug mode: a callback or a step of a task held the loop up */
     ROTA_REPORT_UNSTARTED,      /* a coroutine or (debug mode) a generator went that had never started */
     ROTA_REPORT_NO_SUSPEND,     /* a call that may suspend was made inside ROTA_NO_SUSPEND */
-    ROTA_REPORT_FATAL           /* the process is about to be ended: memory is no longer sound */
+    ROTA_REPORT_FATAL,          /* the process is about to be ended: memory is no longer sound */
+    ROTA_REPORT_TRACE           /* the file of a trace cannot be written (on): the trace has ended */
 };
 
 typedef struct rota_report {

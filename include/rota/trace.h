@@ -92,6 +92,22 @@ typedef struct rota_trace_event {
  * 0; -EINVAL, -EPERM, -ESHUTDOWN. */
 ROTA_API ROTA_CHECK int rota_loop_set_trace(rota_loop *loop, rota_trace_fn *fn, void *ctx);
 
+/* ---- a file ------------------------------------------------------------------------------------- */
+
+/* Writes what happens on the loop from now on to a file for the Perfetto viewer (or chrome://tracing): a row for each
+ * task with what it did and waited for, an arrow for each wake, the loop's polls and callbacks, and how many tasks live
+ * and are ready. The file is made anew; it is complete when the loop has closed, and readable by viewers at any time.
+ * In the path, %p stands for the process's id and %% for %. path NULL: ends the file now; what writing met is returned.
+ * It needs 33 KiB of memory, and writes 32 KiB at a time, on the loop's thread. A write that fails ends the trace, is
+ * reported once (ROTA_REPORT_TRACE) and changes nothing else.
+ *
+ * ROTA_TRACE=path in the environment does the same to each loop that is made, all in one file; in a child after fork
+ * the process's id is added to a path without %p.
+ *
+ * 0; -EALREADY (it has a file), -EINVAL (also an empty path), -ENAMETOOLONG (over 1023 bytes), -EPERM, -ESHUTDOWN,
+ * -ENOMEM, errors of open(2), and of pwrite(2): -ESPIPE for what is no regular file. */
+ROTA_API ROTA_CHECK int rota_trace_to_file(rota_loop *loop, const char *path);
+
 /* The name of a kind, "switch in" for example; "?" for what is none. Any thread. */
 ROTA_API const char *rota_trace_kind(int kind);
 

@@ -16,7 +16,7 @@ root = pathlib.Path(sys.argv[1])
 wrong = []
 
 # Names that are no declarations: of the environment, of the build, of internal headers that ARCHITECTURE.md explains.
-OTHER_NAMES = {"ROTA_DEBUG", "ROTA_CLOCK", "ROTA_BACKEND", "ROTA_LAYER", "ROTA_VERSION"}
+OTHER_NAMES = {"ROTA_DEBUG", "ROTA_CLOCK", "ROTA_BACKEND", "ROTA_TRACE", "ROTA_LAYER", "ROTA_VERSION"}
 
 
 def blocks(text):
