@@ -1,5 +1,6 @@
-/* Futures: set once, any number of waiters woken in the order in which they came, callbacks queued. A waiter is
- * handed the value in its own wait struct: the future's memory may be gone when it runs. */
+/* Futures: set once, any number of waiters woken in the order in which they came, callbacks queued. The value is put
+ * where a waiter wants it at once (wait->value is that address, NULL: the channels are merged): the future's memory may
+ * be gone when the waiter runs, and a call that has nothing left to do when it is woken can end in the switch. */
 #include "coro/task.h"
 
 enum { PENDING, SET, CLOSED };
@@ -99,29 +100,34 @@ int rota_done_remove(rota_done *done) {
 
 /* ---- setting ---- */
 
-/* True when one of them will look at the value. */
-static bool wake_all(rota_future *future, intptr_t woken, intptr_t value) {
+/* ROTA__FUTURE_WANTED when one of them will look at the value, _JOINED when one of them was in rota_join. */
+static unsigned wake_all(rota_future *future, intptr_t woken, intptr_t value) {
     struct rota__wait *wait;
-    bool wanted = false;
+    unsigned told = 0;
     while ((wait = future->waiters_)) {
         rota__wait_remove(&future->waiters_, wait);
-        wait->value = value;
-        wanted |= rota__wake_wait(wait, woken);
+        if (wait->won) {
+            wait->value = value;
+            told |= wait->won(wait, woken) ? ROTA__FUTURE_WANTED : 0;
+        } else {
+            told |= wait->leave == rota__join_leave ? ROTA__FUTURE_WANTED | ROTA__FUTURE_JOINED : ROTA__FUTURE_WANTED;
+            (void)rota__wake(wait->task, rota__two_channels((int)woken, value, rota_ptr(wait->value)));
+        }
     }
-    return wanted;
+    return told;
 }
 
-bool rota__future_resolve(rota_future *future, intptr_t value) {
-    bool wanted = future->callbacks_ != NULL;
+unsigned rota__future_resolve(rota_future *future, intptr_t value) {
+    unsigned told = future->callbacks_ ? ROTA__FUTURE_WANTED : 0;
     rota_done *done;
     future->state_ = SET;
     future->value_ = value;
-    wanted |= wake_all(future, 0, value);
+    told |= wake_all(future, 0, value);
     while ((done = future->callbacks_)) {
         callback_unlink(future, done);
         callback_queue(done, value);
     }
-    return wanted;
+    return told;
 }
 
 /* The loop that those who wait belong to; NULL when nobody waits. */
@@ -165,25 +171,33 @@ int rota_future_close(rota_future *future) {
 
 const char rota__waits_for_task[] = "task";
 
+void rota__future_leave(struct rota__wait *wait) {
+    rota__wait_leave(wait);
+    (void)rota__two_channels(-ECANCELED, 0, rota_ptr(wait->value));
+}
+
+int rota__future_wait(rota_task *self, rota_future *future, intptr_t *result, void (*leave)(struct rota__wait *wait)) {
+    struct rota__wait *wait = &self->runner->wait;
+    if (future->state_ == CLOSED)
+        return rota__two_channels(-ESHUTDOWN, 0, result);
+    if (!rota__may_join(self, future->waiters_))
+        return rota__two_channels(-EPERM, 0, result);
+    wait->value = (intptr_t)result;
+    return rota__wait_with(self, &future->waiters_,
+                           future->flags_ & ROTA__FUTURE_OF_TASK ? rota__waits_for_task : "a future", wait, leave);
+}
+
 int rota_future_await(rota_future *future, intptr_t *result) {
     rota_task *self;
     int rc = future ? rota__enter(&self) : -EINVAL;
-    if (rc == 0 && future->state_ == CLOSED)
-        rc = -ESHUTDOWN;
-    if (rc == 0 && future->waiters_ && future->waiters_->task->loop != self->loop)
-        rc = -EPERM;
     if (rc < 0)
         return rota__two_channels(rc, 0, result);
-    if (future->state_ == SET) {
-        intptr_t value = future->value_;
-        future->flags_ |= ROTA__FUTURE_SEEN;
-        rota__fast(self);
-        return rota__two_channels(0, value, result);
-    }
-    struct rota__wait wait;
-    const char *what = future->flags_ & ROTA__FUTURE_OF_TASK ? rota__waits_for_task : "a future";
-    rc = rota__wait_in(self, &future->waiters_, what, &wait);
-    return rota__two_channels(rc, wait.value, result);
+    if (future->state_ != SET)
+        return rota__future_wait(self, future, result, rota__future_leave);
+    intptr_t value = future->value_;
+    future->flags_ |= ROTA__FUTURE_SEEN;
+    rota__fast(self);
+    return rota__two_channels(0, value, result);
 }
 
 bool rota_future_done(const rota_future *future) { return future && future->state_ == SET; }

@@ -83,10 +83,10 @@ static inline __attribute__((always_inline)) int run(rota_gen *g, unsigned state
     g->driver_ = driver;
     g->scope_ = driver ? driver->scope : NULL;
     if (driver)
-        driver->elsewhere++;
+        driver->runner->elsewhere++;
     int rc = rota_co_resume(g->co_, in, out);
     if (driver)
-        driver->elsewhere--;
+        driver->runner->elsewhere--;
     g->driver_ = NULL;
     if (rc == ROTA_YIELDED) {
         g->state_ = SUSPENDED;

@@ -51,7 +51,7 @@ static void add_all(struct walk *walk, const rota_task *task) {
 
 static void end_walk(struct walk *walk) {
     for (rota_task *t = walk->first; t; t = t->work)
-        t->flags &= (uint8_t)~ROTA__TASK_QUEUED_WORK;
+        t->flags &= (uint16_t)~ROTA__TASK_QUEUED_WORK;
 }
 
 static void add_edges(struct walk *walk, const rota_task *task) {
@@ -77,7 +77,7 @@ static bool in_a_cycle(const rota_task *task) {
 static void add_every(rota_loop *loop, struct walk *walk) {
     add_all(walk, rota__tasks_of(loop)->free_tasks);
     for (rota_task *task = walk->first; task; task = task->work)
-        for (rota_scope *s = &task->root; s; s = s->inner_)
+        for (rota_scope *s = task->state == ROTA__TASK_LIVE ? &task->runner->root : NULL; s; s = s->inner_)
             if (s->flags_ & ROTA__SCOPE_GROUP)
                 add_all(walk, rota__container_of(s, rota_group, scope)->children_);
 }

@@ -21,7 +21,7 @@ void rota_group_begin_at(rota_at at, rota_group *group, const rota_group_options
     group->options_ = opt ? *opt : default_options;
     rota_task *self = rota_self();
     if (self) {
-        if (self->scope != &self->root)
+        if (self->depth)
             rota__scope_repair(self, NULL, __builtin_dwarf_cfa());
         rota__scope_open(self, at, &group->scope, ROTA_FOREVER, ROTA__SCOPE_GROUP);
     } else {
@@ -36,7 +36,7 @@ static void fail(rota_group *group, intptr_t failure, const char *reason) {
 }
 
 void rota__group_child_done(rota_group *group, rota_task *child, intptr_t value) {
-    if (rota__obeyed(child, value))
+    if (child->flags & ROTA__TASK_OBEYED)
         group->cut_short_ = true;
     else if (rota_failed(value) && !group->options_.keep_going)
         fail(group, value, "a task of the group failed");
@@ -48,7 +48,7 @@ void rota__group_child_done(rota_group *group, rota_task *child, intptr_t value)
 static void drop_handles(rota_group *group) {
     rota_task *child;
     while ((child = group->children_)) {
-        child->flags &= (uint8_t)~ROTA__TASK_HANDLE;
+        child->flags &= (uint16_t)~ROTA__TASK_HANDLE;
         rota__task_drop(child);
     }
 }

@@ -18,10 +18,14 @@ struct rota__local_node {
     size_t references;      /* of tasks, and of nodes in front */
 };
 
-struct rota__local_node *rota__locals_share(struct rota__local_node *node) {
+static struct rota__local_node *share(struct rota__local_node *node) {
     if (node)
         node->references++;
     return node;
+}
+
+void rota__locals_inherit(struct rota__runner *runner, struct rota__local_node *spawners) {
+    runner->locals = runner->inherited = share(spawners);
 }
 
 /* Down the list, not by recursion: it may be long. */
@@ -34,15 +38,16 @@ static void drop(rota_loop *loop, struct rota__local_node *node) {
 }
 
 void rota__locals_drop(rota_task *task) {
-    drop(task->loop, task->locals);
-    task->locals = task->inherited = NULL;
+    struct rota__runner *runner = task->runner;
+    drop(task->loop, runner->locals);
+    runner->locals = runner->inherited = NULL;
 }
 
 void *rota_local_get(const rota_local *local) {
     const rota_task *self = rota_self();
     if (!local)
         return NULL;
-    for (const struct rota__local_node *node = self ? self->locals : NULL; node; node = node->next)
+    for (const struct rota__local_node *node = self ? self->runner->locals : NULL; node; node = node->next)
         if (node->local == local)
             return node->value;
     return local->unset;
@@ -55,11 +60,11 @@ int rota_local_set(const rota_local *local, void *value) {
     struct rota__local_node *node = rota__alloc(&self->loop->allocator, sizeof *node);
     if (!node)
         return -ENOMEM;
-    node->next = self->locals; /* the task's reference becomes the node's */
+    node->next = self->runner->locals; /* the task's reference becomes the node's */
     node->local = local;
     node->value = value;
     node->references = 1;
-    self->locals = node;
+    self->runner->locals = node;
     return 0;
 }
 
@@ -67,10 +72,10 @@ int rota_local_reset(const rota_local *local) {
     rota_task *self = rota_self();
     if (!local || !self)
         return local ? -EPERM : -EINVAL;
-    struct rota__local_node *latest = self->locals;
-    if (latest == self->inherited || latest->local != local)
+    struct rota__local_node *latest = self->runner->locals;
+    if (latest == self->runner->inherited || latest->local != local)
         return -EINVAL;
-    self->locals = rota__locals_share(latest->next);
+    self->runner->locals = share(latest->next);
     drop(self->loop, latest);
     return 0;
 }

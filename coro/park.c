@@ -16,10 +16,10 @@ static inline __attribute__((always_inline)) ROTA__SANITIZE_FIBER *own_fiber(rot
                                                                              ROTA__SANITIZE_FIBER *here) {
 #ifdef ROTA__SANITIZED
     const struct rota__stack *stack = &task->runner->stack;
-    task->fiber = &task->runner->fiber;
+    task->runner->now_on = &task->runner->fiber;
     if ((uintptr_t)__builtin_frame_address(0) - (uintptr_t)stack->base >= stack->size) {
         rota__fiber_here(here);
-        task->fiber = here;
+        task->runner->now_on = here;
     }
 #endif
     (void)here;
@@ -72,7 +72,7 @@ void rota__task_run(rota_ready *ready) {
 static void check_canary(rota_task *task) {
     if (rota__stack_canary_ok(&task->runner->stack))
         return;
-    task->flags &= (uint8_t)~ROTA__TASK_CANARY;
+    task->flags &= (uint16_t)~ROTA__TASK_CANARY;
     rota__report_task(task, ROTA_REPORT_STACK, -EFAULT, "", " overran its stack: memory below it was overwritten");
 }
 
@@ -91,7 +91,7 @@ int rota__park(rota_task *task, struct rota__wait *wait) {
     task->fast = ROTA__FAST_CALLS;
     int64_t when = time_to_watch(task, wait);
     if (when != ROTA_FOREVER)
-        rota__loop_arm(loop, &task->timer, when);
+        rota__task_watch(task, when);
     ROTA__SANITIZE_FIBER here;
     return switch_away(loop, own_fiber(task, &here), &task->ready.hint_);
 }
@@ -101,8 +101,8 @@ bool rota__wake(rota_task *task, int value) {
         return false;
     task->wait = NULL;
     task->woken = value;
-    if (rota_timer_active(&task->timer))
-        rota__loop_disarm(task->loop, &task->timer);
+    if (task->flags & ROTA__TASK_TIMED)
+        rota__task_watch(task, ROTA_FOREVER);
     rota__ready_push(&task->loop->ready, &task->ready);
     if (__builtin_expect(task->loop->on_push, 0))
         rota__woken_slowly(task, value);
@@ -186,15 +186,22 @@ static void retire(rota_loop *loop, struct rota__runner *runner) {
 void rota__runner_main(intptr_t value, void *arg) {
     struct rota__runner *runner = arg;
     (void)value;
+    runner->used = true;
     rota__fiber_arrive(&runner->fiber);
     for (;;) {
         rota_task *task = runner->task;
         rota_loop *loop = task->loop;
-        intptr_t outcome = task->fn(task->arg);
+        intptr_t outcome = runner->fn(runner->arg);
         if (task->flags & ROTA__TASK_CANARY)
             check_canary(task);
+        /* Below a copied argument there is less stack than the next task is promised. */
+        void **save = &runner->context;
+        if (task->flags & ROTA__TASK_ARGUMENT) {
+            runner->context = NULL;
+            save = &runner->spent;
+        }
         rota__task_finish(task, outcome);
         retire(loop, runner);
-        (void)switch_away(loop, &runner->fiber, &runner->context);
+        (void)switch_away(loop, &runner->fiber, save);
     }
 }

@@ -31,7 +31,13 @@ int rota_queue_init(rota_queue *q, void *items, size_t item_size, size_t capacit
 
 static unsigned char *place(const rota_queue *q, size_t i) { return q->items_ + i * q->item_size_; }
 
-static void copy(const rota_queue *q, void *to, const void *from) { memcpy(to, from, q->item_size_); }
+/* Most items are pointers or numbers: a call of memcpy is half of what such a message costs. */
+static inline void copy(const rota_queue *q, void *to, const void *from) {
+    if (__builtin_expect(q->item_size_ == sizeof(uint64_t), 1))
+        memcpy(to, from, sizeof(uint64_t));
+    else
+        memcpy(to, from, q->item_size_);
+}
 
 static size_t ring(const rota_queue *q, size_t i) { return i < q->capacity_ ? i : i - q->capacity_; }
 
@@ -62,31 +68,30 @@ static void heap_pop(rota_queue *q, void *item) {
         copy(q, place(q, hole), last);
 }
 
-static void buffer_push(rota_queue *q, const void *item) {
-    if (q->options_.order == ROTA_PRIORITY_QUEUE)
+static inline void buffer_push(rota_queue *q, const void *item) {
+    if (__builtin_expect(q->options_.order == ROTA_PRIORITY_QUEUE, 0))
         heap_push(q, item);
     else
         copy(q, place(q, ring(q, q->first_ + q->used_++)), item);
 }
 
-static void buffer_pop(rota_queue *q, void *item) {
-    if (q->options_.order == ROTA_PRIORITY_QUEUE) {
-        heap_pop(q, item);
-    } else if (q->options_.order == ROTA_LIFO) {
-        copy(q, item, place(q, ring(q, q->first_ + --q->used_)));
-    } else {
+static inline void buffer_pop(rota_queue *q, void *item) {
+    if (__builtin_expect(q->options_.order == ROTA_FIFO, 1)) {
         copy(q, item, place(q, q->first_));
         q->first_ = ring(q, q->first_ + 1);
         q->used_--;
+    } else if (q->options_.order == ROTA_LIFO) {
+        copy(q, item, place(q, ring(q, q->first_ + --q->used_)));
+    } else {
+        heap_pop(q, item);
     }
 }
 
 /* ---- put and get ---- */
 
-int rota_queue_try_put(rota_queue *q, const void *item) {
-    if (!q || !item)
-        return -EINVAL;
-    if (q->closed_)
+/* In the calls that may wait it is part of them; q and item are no NULL. */
+static inline __attribute__((always_inline)) int try_put(rota_queue *q, const void *item) {
+    if (__builtin_expect(q->closed_, 0))
         return -ESHUTDOWN;
     int rc = rota__waits_check(q->getters_);
     if (rc < 0)
@@ -103,9 +108,7 @@ int rota_queue_try_put(rota_queue *q, const void *item) {
     return 0;
 }
 
-int rota_queue_try_get(rota_queue *q, void *item) {
-    if (!q || !item)
-        return -EINVAL;
+static inline __attribute__((always_inline)) int try_get(rota_queue *q, void *item) {
     struct rota__wait *putter = q->putters_;
     int rc = rota__waits_check(putter);
     if (rc < 0)
@@ -126,16 +129,18 @@ int rota_queue_try_get(rota_queue *q, void *item) {
     return 0;
 }
 
+int rota_queue_try_put(rota_queue *q, const void *item) { return q && item ? try_put(q, item) : -EINVAL; }
+
+int rota_queue_try_get(rota_queue *q, void *item) { return q && item ? try_get(q, item) : -EINVAL; }
+
 int rota_queue_put(rota_queue *q, const void *item) {
     rota_task *self;
     int rc = q && item ? rota__enter(&self) : -EINVAL;
     if (rc < 0)
         return rc;
-    rc = rota_queue_try_put(q, item);
-    if (rc == -EAGAIN) {
-        struct rota__wait wait = { .value = (intptr_t)item };
-        return rota__wait_in(self, &q->putters_, "room in a queue", &wait);
-    }
+    rc = try_put(q, item);
+    if (rc == -EAGAIN)
+        return rota__wait_in(self, &q->putters_, "room in a queue", (intptr_t)item);
     if (rc == 0)
         rota__fast(self);
     return rc;
@@ -146,11 +151,9 @@ int rota_queue_get(rota_queue *q, void *item) {
     int rc = q && item ? rota__enter(&self) : -EINVAL;
     if (rc < 0)
         return rc;
-    rc = rota_queue_try_get(q, item);
-    if (rc == -EAGAIN) {
-        struct rota__wait wait = { .value = (intptr_t)item };
-        return rota__wait_in(self, &q->getters_, "an item of a queue", &wait);
-    }
+    rc = try_get(q, item);
+    if (rc == -EAGAIN)
+        return rota__wait_in(self, &q->getters_, "an item of a queue", (intptr_t)item);
     if (rc == 0)
         rota__fast(self);
     return rc;
@@ -184,12 +187,11 @@ int rota_queue_task_done(rota_queue *q) {
 
 int rota_queue_join(rota_queue *q) {
     rota_task *self;
-    struct rota__wait wait;
     int rc = q ? rota__enter(&self) : -EINVAL;
     if (rc < 0)
         return rc;
     if (q->unfinished_)
-        return rota__wait_in(self, &q->joiners_, "a queue to be finished", &wait);
+        return rota__wait_in(self, &q->joiners_, "a queue to be finished", 0);
     rota__fast(self);
     return 0;
 }

@@ -38,21 +38,18 @@ static void due_changed(rota_task *task) {
         return;
     }
     int64_t when = task->due != INT64_MIN && task->due < wait->until ? task->due : wait->until;
-    if (when != ROTA_FOREVER)
-        rota__loop_arm(task->loop, &task->timer, when);
-    else if (rota_timer_active(&task->timer))
-        rota__loop_disarm(task->loop, &task->timer);
+    rota__task_watch(task, when);
 }
 
 static void add_children(const rota_scope *scope, rota_task *child, rota_task **work) {
     for (; child; child = child->next) {
         if (child->state != ROTA__TASK_LIVE)
             continue;
-        if (scope->due_ == INT64_MIN && !(child->root.flags_ & FORCED)) {
+        if (scope->due_ == INT64_MIN && !(child->runner->root.flags_ & FORCED)) {
             /* A cancellation that was handed down stays, whatever becomes of the scope it came from. */
-            child->root.flags_ |= ROTA__SCOPE_INHERITED;
-            child->root.reason_ = scope->reason_;
-            child->root.cancelled_at_ = scope->cancelled_at_;
+            child->runner->root.flags_ |= ROTA__SCOPE_INHERITED;
+            child->runner->root.reason_ = scope->reason_;
+            child->runner->root.cancelled_at_ = scope->cancelled_at_;
         }
         if (child->flags & ROTA__TASK_QUEUED_WORK)
             continue;
@@ -85,8 +82,8 @@ static void recompute(rota_scope *scope) {
     while (work) {
         rota_task *task = work;
         work = task->work;
-        task->flags &= (uint8_t)~ROTA__TASK_QUEUED_WORK;
-        recompute_chain(&task->root, &work);
+        task->flags &= (uint16_t)~ROTA__TASK_QUEUED_WORK;
+        recompute_chain(&task->runner->root, &work);
     }
 }
 
@@ -112,7 +109,9 @@ void rota__scope_expire(rota_task *task) {
 /* The ROTA_NO_SUSPEND block that the task is in; NULL when it is in none. */
 static const rota_scope *no_suspend_block(const rota_task *task) {
     const rota_scope *block = NULL;
-    for (const rota_scope *s = task->scope; s != &task->root; s = s->outer_)
+    if (!(task->scope->flags_ & ROTA__SCOPE_NO_SUSPEND)) /* which scopes inside hand on; there may be many */
+        return NULL;
+    for (const rota_scope *s = task->scope; s != &task->runner->root; s = s->outer_)
         if (s->flags_ & ROTA__SCOPE_NO_SUSPEND)
             block = s;
     return block;
@@ -162,22 +161,25 @@ int rota__refuse(rota_task *task) {
 /* ---- opening and ending ---- */
 
 void rota__scope_root(rota_task *task, rota_scope *outer, int64_t deadline, rota_at at) {
-    rota_scope *root = &task->root;
+    rota_scope *root = &task->runner->root;
     root->outer_ = outer;
     root->inner_ = NULL;
     root->task_ = task;
     root->deadline_ = deadline;
-    root->flags_ = outer->due_ == INT64_MIN ? ROTA__SCOPE_INHERITED : 0;
-    root->reason_ = outer->reason_;
+    root->flags_ = 0;
     root->at_ = at;
-    root->cancelled_at_ = outer->cancelled_at_;
-    root->due_ = task->due = due_of(root);
+    if (__builtin_expect(outer->due_ == INT64_MIN, 0)) {
+        root->flags_ = ROTA__SCOPE_INHERITED;
+        root->reason_ = outer->reason_;
+        root->cancelled_at_ = outer->cancelled_at_;
+    }
+    root->due_ = task->due = outer->due_ < deadline ? outer->due_ : deadline;
     task->scope = root;
     task->depth = 0;
 }
 
 static struct rota__scope_note *note_at(rota_task *task, unsigned depth) {
-    return &task->notes[depth % ROTA__SCOPE_NOTES];
+    return &task->runner->notes[depth % ROTA__SCOPE_NOTES];
 }
 
 /* ---- scopes that were forgotten ---- */
@@ -213,7 +215,7 @@ static bool is_intact(const rota_task *task, const struct rota__scope_note *note
 /* Is the scope in a frame that has been left? Such a frame lies below `frame`, the caller's of the library, on the
  * task's own stack. A scope that lies elsewhere (static memory, the heap) cannot be judged by its address. */
 static bool is_below(const rota_task *task, const rota_scope *scope, const void *frame) {
-    if (task->elsewhere)
+    if (task->runner->elsewhere)
         return false; /* on a generator's stack, which may even lie in one of this task's frames */
     uintptr_t base = (uintptr_t)task->runner->stack.base;
     return (uintptr_t)scope - base < (uintptr_t)frame - base && (uintptr_t)frame - base <= task->runner->stack.size;
@@ -246,16 +248,16 @@ static rota_scope *forget_innermost(rota_task *task, const rota_scope *scope) {
     struct rota__scope_note note = *note_at(task, task->depth);
     report_forgotten(task, &note);
     drop_note(task);
-    if (note.scope == scope && note.outer != &task->root)
+    if (note.scope == scope && note.outer != &task->runner->root)
         return note.outer;
     task->depth = 0;
-    return &task->root;
+    return &task->runner->root;
 }
 
 /* Leaves scopes that were forgotten: those in frames below `frame`; all inside `until` when that is given. */
 void rota__scope_repair(rota_task *task, const rota_scope *until, const void *frame) {
     rota_scope *scope = task->scope;
-    while (scope != &task->root && scope != until) {
+    while (scope != &task->runner->root && scope != until) {
         bool innermost = scope == task->scope;
         if (!until && !is_below(task, scope, frame) && (!innermost || is_intact(task, note_at(task, task->depth))))
             break;
@@ -272,7 +274,7 @@ static bool overlap(const rota_scope *old, const rota_scope *young, size_t size)
 
 void rota__scope_open(rota_task *task, rota_at at, rota_scope *scope, int64_t deadline, unsigned flags) {
     size_t size = flags & ROTA__SCOPE_GROUP ? sizeof(rota_group) : sizeof *scope;
-    while (task->scope != &task->root && overlap(task->scope, scope, size))
+    while (task->scope != &task->runner->root && overlap(task->scope, scope, size))
         make_innermost(task, forget_innermost(task, task->scope));
     scope->outer_ = task->scope;
     scope->inner_ = NULL;
@@ -310,7 +312,7 @@ static void begin(rota_at at, rota_scope *scope, int64_t limit, unsigned flags, 
         *scope = (rota_scope){ .deadline_ = ROTA_FOREVER, .due_ = ROTA_FOREVER };
         return;
     }
-    if (task->scope != &task->root)
+    if (task->depth)
         rota__scope_repair(task, NULL, frame);
     /* The clock is read: counting from the turn's time would be early after a step that worked long. */
     int64_t deadline = limit == ROTA_FOREVER ? ROTA_FOREVER
@@ -333,21 +335,21 @@ void rota_shield_begin_at(rota_at at, rota_scope *scope, int64_t bound) {
 /* True when scope is one of the running task's. */
 static bool is_mine(const rota_scope *scope) {
     const rota_task *task = scope ? scope->task_ : NULL;
-    return task && rota__current && rota__current->running == task && scope != &task->root;
+    return task && rota__current && rota__current->running == task && scope != &task->runner->root;
 }
 
 /* Is the task inside it? Through the notes first: the innermost ones may have been forgotten, and must not be read. */
 static bool is_inside(const rota_task *task, const rota_scope *scope) {
     const rota_scope *at = task->scope;
     for (unsigned d = task->depth; d > 0 && task->depth - d < ROTA__SCOPE_NOTES; d--) {
-        const struct rota__scope_note *note = &task->notes[d % ROTA__SCOPE_NOTES];
+        const struct rota__scope_note *note = &task->runner->notes[d % ROTA__SCOPE_NOTES];
         if (note->scope == scope)
             return true;
         if (!note->scope)
             break;
         at = note->outer;
     }
-    for (; at && at != &task->root; at = at->outer_)
+    for (; at && at != &task->runner->root; at = at->outer_)
         if (at == scope)
             return true;
     return false;
@@ -429,19 +431,19 @@ int rota_cancel_at(rota_at at, rota_task *task, const char *reason) {
         return rc;
     if (task->state != ROTA__TASK_LIVE)
         return -ESRCH;
-    cancel(task->loop, &task->root, at, reason);
+    cancel(task->loop, &task->runner->root, at, reason);
     return 0;
 }
 
 bool rota_uncancel(void) {
     rota__leave_forgotten();
     rota_task *task = rota_self();
-    if (!task || !(task->root.flags_ & ROTA__SCOPE_CANCELLED))
+    if (!task || !(task->runner->root.flags_ & ROTA__SCOPE_CANCELLED))
         return false;
-    task->root.flags_ &= ~(unsigned)ROTA__SCOPE_CANCELLED;
+    task->runner->root.flags_ &= ~(unsigned)ROTA__SCOPE_CANCELLED;
     task->refusals = 0;
-    task->flags &= (uint8_t)~ROTA__TASK_NAMED;
-    recompute(&task->root);
+    task->flags &= (uint16_t)~ROTA__TASK_NAMED;
+    recompute(&task->runner->root);
     return true;
 }
 

@@ -37,12 +37,11 @@ bool rota_event_is_set(const rota_event *e) { return e && e->set_; }
 
 int rota_event_wait(rota_event *e) {
     rota_task *self;
-    struct rota__wait wait;
     int rc = e ? rota__enter(&self) : -EINVAL;
     if (rc < 0)
         return rc;
     if (!e->set_)
-        return rota__wait_in(self, &e->waiters_, "an event", &wait);
+        return rota__wait_in(self, &e->waiters_, "an event", 0);
     rota__fast(self);
     return 0;
 }
@@ -58,11 +57,11 @@ const char rota__waits_for_mutex[4][ROTA__WAITS_FOR] = {
 
 static void own(rota_mutex *m, rota_task *task) {
     m->owner_ = task;
-    m->next_held_ = task->held;
-    m->prev_held_ = &task->held;
+    m->next_held_ = task->runner->held;
+    m->prev_held_ = &task->runner->held;
     if (m->next_held_)
         m->next_held_->prev_held_ = &m->next_held_;
-    task->held = m;
+    task->runner->held = m;
 }
 
 static void disown(rota_mutex *m) {
@@ -93,7 +92,6 @@ int rota_mutex_try_lock(rota_mutex *m) {
 
 int rota_mutex_lock(rota_mutex *m) {
     rota_task *self;
-    struct rota__wait wait;
     int rc = m ? rota__enter(&self) : -EINVAL;
     if (rc == 0 && m->owner_ == self)
         rc = -EDEADLK;
@@ -102,7 +100,7 @@ int rota_mutex_lock(rota_mutex *m) {
     if (m->owner_ && m->owner_->loop != self->loop)
         return -EPERM;
     if (m->owner_)
-        return rota__wait_in(self, &m->waiters_, rota__waits_for_mutex[PLAIN], &wait);
+        return rota__wait_in(self, &m->waiters_, rota__waits_for_mutex[PLAIN], 0);
     own(m, self);
     rota__fast(self);
     return 0;
@@ -121,7 +119,7 @@ int rota_mutex_unlock(rota_mutex *m) {
  * nobody is handed them: those who wait are told, and the mutex is free. */
 void rota__mutexes_abandoned(rota_task *task) {
     rota_mutex *m;
-    while ((m = task->held)) {
+    while ((m = task->runner->held)) {
         rota__report_task(task, ROTA_REPORT_MUTEX, -EOWNERDEAD, "", " ended and still held a lock");
         disown(m);
         while (rota__wake_first(&m->waiters_, -EOWNERDEAD))
@@ -146,7 +144,6 @@ static int lock_again(rota_mutex *m, rota_task *self) {
 
 int rota_cond_wait(rota_cond *c, rota_mutex *m) {
     rota_task *self;
-    struct rota__wait wait;
     if (!c || !m)
         return -EINVAL;
     if (!m->owner_ || m->owner_ != rota_self())
@@ -158,7 +155,7 @@ int rota_cond_wait(rota_cond *c, rota_mutex *m) {
         return rc;
     c->mutex_ = m;
     hand_over(m);
-    rc = rota__wait_in(self, &c->waiters_, "a condition", &wait);
+    rc = rota__wait_in(self, &c->waiters_, "a condition", 0);
     if (m->owner_ == self)
         return rc; /* notified, and handed the mutex: see notify */
     while (lock_again(m, self) == -EOWNERDEAD)
@@ -209,12 +206,11 @@ int rota_sem_try_acquire(rota_sem *s) {
 
 int rota_sem_acquire(rota_sem *s) {
     rota_task *self;
-    struct rota__wait wait;
     int rc = s ? rota__enter(&self) : -EINVAL;
     if (rc < 0)
         return rc;
     if (rota_sem_try_acquire(s) < 0)
-        return rota__wait_in(self, &s->waiters_, "a semaphore", &wait);
+        return rota__wait_in(self, &s->waiters_, "a semaphore", 0);
     rota__fast(self);
     return 0;
 }
@@ -279,10 +275,8 @@ static int wait_for_rwlock(rota_rwlock *l, rota_task *self, intptr_t kind, const
         rota__fast(self);
         return 0;
     }
-    struct rota__wait wait = { .task = self, .what = what, .on = queue, .until = ROTA_FOREVER,
-                               .leave = leave_rwlock, .value = kind };
-    rota__wait_push(queue, &wait);
-    return rota__park(self, &wait);
+    self->runner->wait.value = kind;
+    return rota__wait_with(self, queue, what, &self->runner->wait, leave_rwlock);
 }
 
 int rota_rwlock_read(rota_rwlock *l) {
@@ -346,11 +340,8 @@ int rota_barrier_wait(rota_barrier *b) {
         rota__fast(self);
         return 1;
     }
-    struct rota__wait wait = { .what = "a barrier", .on = &b->waiters_, .until = ROTA_FOREVER,
-                               .leave = leave_barrier, .task = self };
     b->waiting_++;
-    rota__wait_push(&b->waiters_, &wait);
-    return rota__park(self, &wait);
+    return rota__wait_with(self, &b->waiters_, "a barrier", &self->runner->wait, leave_barrier);
 }
 
 int rota_barrier_reset(rota_barrier *b) {
@@ -381,12 +372,11 @@ int rota_latch_count_down(rota_latch *l, size_t n) {
 
 int rota_latch_wait(rota_latch *l) {
     rota_task *self;
-    struct rota__wait wait;
     int rc = l ? rota__enter(&self) : -EINVAL;
     if (rc < 0)
         return rc;
     if (l->count_)
-        return rota__wait_in(self, &l->waiters_, "a latch", &wait);
+        return rota__wait_in(self, &l->waiters_, "a latch", 0);
     rota__fast(self);
     return 0;
 }

@@ -77,13 +77,13 @@ static void free_tasks(rota_loop *loop) {
     struct rota__tasks *tasks = rota__tasks_of(loop);
     struct rota__task_slab *slab;
     rota__executors_leave(loop); /* first: where tasks could not be ended, threads still work on their stacks */
-    /* Only in a child after fork does a task run now: the one that closes, and stands on one of the stacks. */
-    if (!loop->running)
-        free_stacks(tasks);
     for (slab = tasks->slabs; slab; slab = slab->next)
         for (size_t i = 0; i < slab->n; i++)
             if (slab->tasks[i].state == ROTA__TASK_LIVE)
                 rota__locals_drop(&slab->tasks[i]);
+    /* Only in a child after fork does a task run now: the one that closes, and stands on one of the stacks. */
+    if (!loop->running)
+        free_stacks(tasks);
 }
 
 /* Handles are answered until the loop is freed: -ESHUTDOWN. */
@@ -123,6 +123,7 @@ int rota__tasks_need(rota_loop *loop) {
     tasks->spare_last = &tasks->spare;
     tasks->default_stack = loop->options.stack_size ? loop->options.stack_size : ROTA__STACK_DEFAULT;
     rota__stack_pool_init(&tasks->stacks, &loop->allocator);
+    tasks->default_class = rota__stack_class_of(&tasks->stacks, tasks->default_stack);
     loop->upper_data = tasks;
     loop->upper = &upper;
     return 0;
@@ -153,6 +154,9 @@ static int more_slots(struct rota__tasks *tasks) {
     slab->n = n;
     tasks->slabs = slab;
     for (size_t i = 0; i < n; i++) {
+        slab->tasks[i].ready.run_ = rota__task_run;
+        slab->tasks[i].loop = tasks->loop;
+        slab->tasks[i].fast = ROTA__FAST_CALLS;
         *tasks->spare_last = &slab->tasks[i];
         tasks->spare_last = &slab->tasks[i].next;
     }
@@ -218,9 +222,29 @@ static int make_context(struct rota__runner *runner, const void *arg, size_t arg
         memcpy(top, arg, arg_size);
         *argument = top;
     }
-    runner->has_argument = arg_size > 0;
     runner->context = rota__context_make(top, rota__runner_main, runner);
     return 0;
+}
+
+/* A task's timer, while it is parked. */
+static void timer_fired(rota_timer *timer, void *arg) {
+    rota_task *task = ((struct rota__runner *)arg)->task;
+    (void)timer;
+    struct rota__wait *wait = task->wait;
+    if (!wait)
+        return;
+    task->flags &= (uint16_t)~ROTA__TASK_TIMED;
+    int64_t now = task->loop->now;
+    if (wait->until <= now && wait->until <= task->due) {
+        if (wait->leave)
+            wait->leave(wait);
+        (void)rota__wake(task, 0);
+        return;
+    }
+    if (task->due <= now && task->due != INT64_MIN)
+        rota__scope_expire(task);
+    else if (wait->until != ROTA_FOREVER)
+        rota__task_watch(task, wait->until);
 }
 
 /* Makes the struct at the top of a new stack. */
@@ -229,6 +253,7 @@ static struct rota__runner *found_runner(const struct rota__stack *stack) {
     struct rota__runner *runner = (struct rota__runner *)((top - sizeof *runner) & ~(uintptr_t)15);
     memset(runner, 0, sizeof *runner);
     runner->stack = *stack;
+    rota_timer_init(&runner->timer, timer_fired, runner);
     rota__fiber_init(&runner->fiber, stack);
     return runner;
 }
@@ -246,7 +271,7 @@ static int take_runner(struct rota__tasks *tasks, const rota_spawn_options *opt,
         return rc;
     }
     size_t size = opt->stack_size ? opt->stack_size : tasks->default_stack;
-    int size_class = rota__stack_class_of(&tasks->stacks, size);
+    int size_class = opt->stack_size ? rota__stack_class_of(&tasks->stacks, size) : tasks->default_class;
     if (size_class >= 0 && tasks->idle[size_class]) {
         *runner = tasks->idle[size_class];
         tasks->idle[size_class] = (*runner)->next;
@@ -266,8 +291,8 @@ static int prepare_runner(struct rota__tasks *tasks, const rota_spawn_options *o
     int rc = take_runner(tasks, opt, &runner);
     if (rc < 0)
         return rc;
-    if (!runner->context || opt->arg_size || runner->has_argument) {
-        if (runner->context) {
+    if (!runner->context || opt->arg_size) {
+        if (runner->used) {
             rota__fiber_destroy(&runner->fiber);
             rota__stack_blank(runner->stack.base, (size_t)((unsigned char *)runner - runner->stack.base));
             rota__fiber_init(&runner->fiber, &runner->stack);
@@ -282,65 +307,51 @@ static int prepare_runner(struct rota__tasks *tasks, const rota_spawn_options *o
 
 /* ---- spawn ---- */
 
-static void timer_fired(rota_timer *timer, void *arg) {
-    rota_task *task = arg;
-    struct rota__wait *wait = task->wait;
-    (void)timer;
-    if (!wait)
-        return;
-    int64_t now = task->loop->now;
-    if (wait->until <= now && wait->until <= task->due) {
-        if (wait->leave)
-            wait->leave(wait);
-        (void)rota__wake(task, 0);
-        return;
-    }
-    if (task->due <= now && task->due != INT64_MIN)
-        rota__scope_expire(task);
-    else if (wait->until != ROTA_FOREVER)
-        rota__loop_arm(task->loop, &task->timer, wait->until);
-}
-
+/* The current loop is this thread's: only whether it is open has to be asked. */
 static int check_spawn(rota_loop *loop, rota_fn *fn, const void *arg, const rota_spawn_options *opt) {
-    int rc = rota__loop_check(loop);
-    if (rc < 0)
-        return rc;
-    if (!fn || (opt->arg_size && !arg) || (opt->group && (!opt->group->scope.task_ || opt->group->scope.task_->loop != loop)))
+    if (!loop || !fn || (opt->arg_size && !arg))
         return -EINVAL;
-    rc = rota__tasks_need(loop);
-    if (rc < 0)
-        return rc;
+    if (loop->state == ROTA__LOOP_CLOSED)
+        return -ESHUTDOWN;
+    if (opt->group && (!opt->group->scope.task_ || opt->group->scope.task_->loop != loop))
+        return -EINVAL;
+    if (__builtin_expect(!loop->upper, 0)) {
+        int rc = rota__tasks_need(loop);
+        if (rc < 0)
+            return rc;
+    }
     unsigned limit = loop->options.max_tasks;
     return limit && rota__tasks_of(loop)->live >= limit ? -EAGAIN : 0;
 }
 
+/* What a block and a runner still hold from their last task is as it must be, where that is not set here: see
+ * more_slots, found_runner and rota__task_finish. */
 static void set_up(rota_task *task, rota_loop *loop, struct rota__runner *runner, rota_at at,
                    const rota_spawn_options *opt) {
     struct rota__tasks *tasks = rota__tasks_of(loop);
     task->ready.next_ = NULL;
-    task->ready.run_ = rota__task_run;
     task->ready.hint_ = runner->context;
-    task->loop = loop;
     task->runner = runner;
-    task->fiber = &runner->fiber;
     task->wait = NULL;
     task->woken = 0;
     task->state = ROTA__TASK_LIVE;
-    task->flags = (opt->result ? ROTA__TASK_OBSERVED : 0) | (opt->stack ? ROTA__TASK_CANARY : 0);
-    task->fast = ROTA__FAST_CALLS;
+    task->flags = (uint16_t)((opt->result ? ROTA__TASK_OBSERVED : 0) | (opt->stack ? ROTA__TASK_CANARY : 0) |
+                             (opt->arg_size ? ROTA__TASK_ARGUMENT : 0));
     task->refusals = 0;
-    task->elsewhere = 0;
-    task->held = NULL;
-    const rota_task *spawner = loop->running;
-    task->locals = task->inherited = spawner ? rota__locals_share(spawner->locals) : NULL;
-    task->result = opt->result;
     task->name = opt->name;
     task->number = ++tasks->spawned;
     task->at = at;
     task->group = opt->group;
-    rota_timer_init(&task->timer, timer_fired, task);
     rota_future_init(&task->future);
     task->future.flags_ = ROTA__FUTURE_OF_TASK;
+    runner->task = task;
+#ifdef ROTA__SANITIZED
+    runner->now_on = &runner->fiber;
+#endif
+    runner->result = opt->result;
+    const rota_task *spawner = loop->running;
+    if (spawner && __builtin_expect(spawner->runner->locals != NULL, 0))
+        rota__locals_inherit(runner, spawner->runner->locals);
     int64_t deadline = opt->timeout
         ? rota__time_add(rota__loop_clock(loop), opt->timeout > 0 ? opt->timeout : 0) : ROTA_FOREVER;
     rota__scope_root(task, opt->group ? &opt->group->scope : &tasks->scope, deadline, at);
@@ -348,7 +359,6 @@ static void set_up(rota_task *task, rota_loop *loop, struct rota__runner *runner
     if (opt->group)
         opt->group->running_++;
     tasks->live++;
-    runner->task = task;
 }
 
 int rota_spawn_at(rota_at at, rota_task **out, rota_fn *fn, void *arg, const rota_spawn_options *opt) {
@@ -371,8 +381,8 @@ int rota_spawn_at(rota_at at, rota_task **out, rota_fn *fn, void *arg, const rot
         return rc;
     }
     set_up(task, loop, runner, at, opt);
-    task->fn = fn;
-    task->arg = arg;
+    runner->fn = fn;
+    runner->arg = arg;
     if (out) {
         task->flags |= ROTA__TASK_HANDLE;
         *out = task;
@@ -390,28 +400,41 @@ int rota_spawn_at(rota_at at, rota_task **out, rota_fn *fn, void *arg, const rot
 static void report_unawaited(rota_task *task, intptr_t value) {
     if (!rota_failed(value) || task->flags & ROTA__TASK_OBSERVED || task->future.flags_ & ROTA__FUTURE_SEEN)
         return;
-    if (value == -ECANCELED && task->root.due_ == INT64_MIN)
-        return; /* it did what it was asked to */
+    if (task->flags & ROTA__TASK_OBEYED)
+        return;
     rota__report_task(task, ROTA_REPORT_UNAWAITED, (int)value, "", " failed and was never awaited");
+}
+
+/* -ECANCELED from a task that was told to stop is obedience, no failure. Who waits in rota_join drops the handle in
+ * the moment in which it is woken: it has nothing left to do when it runs. */
+static void tell(rota_task *task, intptr_t value) {
+    if (value == -ECANCELED && task->runner->root.due_ == INT64_MIN)
+        task->flags |= ROTA__TASK_OBEYED;
+    unsigned told = rota__future_resolve(&task->future, value);
+    if (told & ROTA__FUTURE_WANTED)
+        task->flags |= ROTA__TASK_OBSERVED;
+    if (told & ROTA__FUTURE_JOINED)
+        task->flags &= (uint16_t)~ROTA__TASK_HANDLE;
 }
 
 void rota__task_finish(rota_task *task, intptr_t value) {
     rota_loop *loop = task->loop;
     rota_group *group = task->group;
-    rota__scope_repair(task, &task->root, NULL);
-    value = rota__scope_convert(&task->root, value);
-    if (task->held)
+    struct rota__runner *runner = task->runner;
+    if (__builtin_expect(task->depth, 0))
+        rota__scope_repair(task, &runner->root, NULL);
+    value = rota__scope_convert(&runner->root, value);
+    if (__builtin_expect(runner->held != NULL, 0))
         rota__mutexes_abandoned(task);
-    if (task->locals)
+    if (__builtin_expect(runner->locals != NULL, 0))
         rota__locals_drop(task);
-    if (task->result)
-        *task->result = value;
+    if (runner->result)
+        *runner->result = value;
     task->state = ROTA__TASK_DONE;
     /* The last one that a closing loop turns for: a signal watcher, or an open remote, must not keep that turn. */
     if (--rota__tasks_of(loop)->live == 0 && loop->state == ROTA__LOOP_CLOSING)
         loop->stop = true;
-    if (rota__future_resolve(&task->future, value))
-        task->flags |= ROTA__TASK_OBSERVED;
+    tell(task, value);
     if (group) {
         if (!(task->flags & ROTA__TASK_HANDLE) && group->options_.keep_going)
             report_unawaited(task, value);
@@ -430,7 +453,7 @@ void rota__task_finish(rota_task *task, intptr_t value) {
 void rota_task_release(rota_task *task) {
     if (rota__task_check(task) < 0 || !(task->flags & ROTA__TASK_HANDLE))
         return;
-    task->flags &= (uint8_t)~ROTA__TASK_HANDLE;
+    task->flags &= (uint16_t)~ROTA__TASK_HANDLE;
     if (task->state != ROTA__TASK_DONE)
         return;
     if (!task->group || task->group->options_.keep_going)
@@ -440,19 +463,42 @@ void rota_task_release(rota_task *task) {
 
 /* ---- awaiting ---- */
 
-int rota_await(rota_task *task, intptr_t *result) {
-    rota__leave_forgotten();
+/* 0: it has ended, and its outcome is in the channels. Refused or wrong: that. Else it is to be waited for. */
+enum { IS_LIVE = 1 };
+static inline __attribute__((always_inline)) int look_at(rota_task *task, rota_task **self, intptr_t *result) {
     int rc = rota__task_check(task);
-    if (rc == 0 && task == rota_self())
+    if (rc == 0)
+        rc = rota__enter(self);
+    if (rc == 0 && task == *self)
         rc = -EDEADLK;
     if (rc < 0)
         return rota__two_channels(rc, 0, result);
-    return rota_future_await(&task->future, result);
+    if (task->state == ROTA__TASK_LIVE)
+        return IS_LIVE;
+    intptr_t value = task->future.value_;
+    task->future.flags_ |= ROTA__FUTURE_SEEN;
+    rota__fast(*self);
+    return rota__two_channels(0, value, result);
+}
+
+int rota_await(rota_task *task, intptr_t *result) {
+    rota_task *self;
+    int rc = look_at(task, &self, result);
+    return rc == IS_LIVE ? rota__future_wait(self, &task->future, result, rota__future_leave) : rc;
+}
+
+/* Cancelled while it waits: the handle goes all the same. */
+void rota__join_leave(struct rota__wait *wait) {
+    struct rota__wait **queue = (struct rota__wait **)(uintptr_t)wait->on;
+    rota__future_leave(wait);
+    rota_task_release(rota__container_of(rota__container_of(queue, rota_future, waiters_), rota_task, future));
 }
 
 int rota_join(rota_task *task, intptr_t *result) {
-    rota__leave_forgotten();
-    int rc = rota_await(task, result);
+    rota_task *self;
+    int rc = look_at(task, &self, result);
+    if (rc == IS_LIVE)
+        return rota__future_wait(self, &task->future, result, rota__join_leave);
     rota_task_release(task);
     return rc;
 }
@@ -488,24 +534,27 @@ size_t rota_loop_tasks(const rota_loop *loop) {
 
 static void leave_nothing(struct rota__wait *wait) { (void)wait; }
 
+static inline __attribute__((always_inline)) int sleep_until(rota_task *self, int64_t when) {
+    struct rota__wait *wait = &self->runner->wait;
+    wait->what = "a time";
+    wait->on = NULL;
+    wait->until = when;
+    wait->leave = leave_nothing;
+    return rota__park(self, wait);
+}
+
 int rota_sleep_until(int64_t when) {
     rota_task *self;
     int rc = rota__enter(&self);
-    if (rc < 0)
-        return rc;
-    struct rota__wait wait = { .what = "a time", .until = when, .leave = leave_nothing };
-    return rota__park(self, &wait);
+    return rc < 0 ? rc : sleep_until(self, when);
 }
 
 int rota_sleep(int64_t ns) {
-    rota__leave_forgotten();
-    if (ns <= 0)
-        return rota_yield();
     rota_task *self;
+    if (ns <= 0) {
+        rota__leave_forgotten();
+        return rota_yield();
+    }
     int rc = rota__enter(&self);
-    if (rc < 0)
-        return rc;
-    struct rota__wait wait = { .what = "a time", .leave = leave_nothing };
-    wait.until = rota__time_add(rota__loop_clock(self->loop), ns);
-    return rota__park(self, &wait);
+    return rc < 0 ? rc : sleep_until(self, rota__time_add(rota__loop_clock(self->loop), ns));
 }

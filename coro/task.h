@@ -28,18 +28,6 @@ struct rota__wait {
     bool (*won)(struct rota__wait *wait, intptr_t value);
 };
 
-/* What runs tasks, one after the other: a stack with its trampoline. Lies at the top of its stack. Between two
- * tasks it is suspended in its trampoline, so that a spawn has no context to make. */
-struct rota__runner {
-    void *context;                     /* while it is idle */
-    rota_task *task;
-    struct rota__runner *next;         /* in the list of idle ones */
-    struct rota__stack stack;
-    bool has_argument;                 /* a copied argument lies between it and its frames */
-    struct rota__garbage garbage;
-    ROTA__SANITIZE_FIBER fiber;
-};
-
 enum rota__task_state { ROTA__TASK_FREE, ROTA__TASK_LIVE, ROTA__TASK_DONE };
 
 /* What the task itself remembers of its innermost scopes: one that was left without its end lies in memory that
@@ -51,37 +39,55 @@ struct rota__scope_note {
 };
 enum { ROTA__SCOPE_NOTES = 4 };    /* a power of 2 */
 
-struct rota_task {
-    rota_ready ready;              /* hint_ is the saved context while the task does not run */
-    int64_t due;                   /* = scope->due_: when calls begin to refuse */
-    int woken;                     /* what park returns */
-    struct rota__wait *wait;       /* what it is parked on; NULL when it is not, or has been woken */
-    rota_scope *scope;             /* innermost */
-    rota_loop *loop;
-    struct rota__runner *runner;
-    uint8_t state;                 /* enum rota__task_state */
-    uint8_t flags;                 /* ROTA__TASK_* */
-    uint16_t fast;                 /* calls left that may succeed without yielding */
-    uint32_t refusals;             /* calls refused since it was cancelled */
-    unsigned elsewhere;            /* generators that it is inside of, on their stacks */
-    rota_timer timer;              /* runs while it is parked with a time to watch */
-    rota_future future;            /* of its outcome */
-    rota_scope root;
-    unsigned depth;                /* scopes inside root */
-    struct rota__scope_note notes[ROTA__SCOPE_NOTES];  /* of depth d: notes[d % ROTA__SCOPE_NOTES] */
-    rota_group *group;             /* NULL: free */
-    rota_task *next, **prev;       /* in the group's list of children, or in the loop's of free tasks */
-    rota_task *work;               /* in a list of tasks that a change of scope still has to reach */
+/* What runs tasks, one after the other: a stack with its trampoline, and what a task needs only until it has ended.
+ * Lies at the top of its stack, in the page that every task touches anyway, so none of it adds to a task's memory.
+ * Between two tasks it is suspended in its trampoline, so that a spawn has no context to make. */
+struct rota__runner {
+    /* what a spawn, a short life and an end touch: two cache lines, with the part of root that they use */
+    void *context;                 /* while it is idle; NULL: one must be made first */
+    rota_task *task;
+    struct rota__runner *next;     /* in the list of idle ones */
     rota_fn *fn;
     void *arg;
     intptr_t *result;
+    struct rota_mutex *held;       /* that the task has locked */
+    struct rota__local_node *locals;     /* what it sees, latest first (local.c) */
+    rota_scope root;
+    struct rota__local_node *inherited;  /* of locals, from here on its spawner's */
+    unsigned elsewhere;            /* generators that it is inside of, on their stacks */
+    bool used;                     /* it has run; so tools that watch memory know its fiber */
+    struct rota__wait wait;        /* of calls that end in the switch, and so have no frame for one */
+    rota_timer timer;              /* runs while it is parked with a time to watch */
+    struct rota__scope_note notes[ROTA__SCOPE_NOTES];  /* of depth d: notes[d % ROTA__SCOPE_NOTES] */
+    struct rota__stack stack;
+    struct rota__garbage garbage;
+    void *spent;                   /* a context that is not to be continued */
+    ROTA__SANITIZE_FIBER *now_on;  /* for sanitizers: of the stack that it is to be continued on */
+    ROTA__SANITIZE_FIBER fiber;
+};
+
+/* The control block: dense, apart from the stacks, so that the next ones in the ready queue are fetched ahead and the
+ * blocks of many parked tasks stay in the caches. The first 64 bytes are all that a yield touches. */
+struct rota_task {
+    rota_ready ready;              /* hint_ is the saved context while the task does not run */
+    int64_t due;                   /* = scope->due_: when calls begin to refuse */
+    struct rota__wait *wait;       /* what it is parked on; NULL when it is not, or has been woken */
+    rota_loop *loop;
+    struct rota__runner *runner;   /* while it is live */
+    int woken;                     /* what park returns */
+    uint8_t fast;                  /* calls left that may succeed without yielding */
+    uint8_t state;                 /* enum rota__task_state */
+    uint16_t flags;                /* ROTA__TASK_* */
+    unsigned depth;                /* scopes inside the root scope */
+    uint32_t refusals;             /* calls refused since it was cancelled */
+    rota_scope *scope;             /* innermost */
+    rota_future future;            /* of its outcome */
+    rota_task *next, **prev;       /* in the group's list of children, or in the loop's of free tasks */
+    rota_group *group;             /* NULL: free */
+    rota_task *work;               /* in a list of tasks that a change of scope still has to reach */
     uint64_t number;               /* of the loop's tasks: for people and traces */
     const char *name;
     rota_at at;
-    struct rota_mutex *held;       /* that it has locked */
-    ROTA__SANITIZE_FIBER *fiber;   /* for sanitizers: of the stack that it is to be continued on */
-    struct rota__local_node *locals;     /* what it sees, latest first (local.c) */
-    struct rota__local_node *inherited;  /* from here on its spawner's */
 };
 
 enum {
@@ -90,6 +96,9 @@ enum {
     ROTA__TASK_NAMED = 4,          /* was reported for ignoring its cancellation */
     ROTA__TASK_CANARY = 16,        /* it runs on the caller's memory: its canary is looked at */
     ROTA__TASK_COUNTED = 32,       /* met before in this array: set and cleared within one call (wait.c) */
+    ROTA__TASK_ARGUMENT = 256,     /* its argument was copied to its stack, whose context cannot be used again */
+    ROTA__TASK_TIMED = 128,        /* its timer runs */
+    ROTA__TASK_OBEYED = 64,        /* it ended -ECANCELED because its own scope was cancelled */
     ROTA__TASK_QUEUED_WORK = 8     /* it is in the list that `work` links */
 };
 
@@ -112,6 +121,7 @@ struct rota__tasks {
     struct rota__task_slab *slabs;
     size_t slots;                         /* control blocks made */
     size_t default_stack;
+    int default_class;                    /* of stacks of that size; < 0: none */
     struct rota__runner *idle[ROTA__STACK_CLASSES];
     struct rota__stack_pool stacks;
     struct rota_executor *executor;       /* the loop's own; NULL: none was needed yet (executor.c) */
@@ -124,7 +134,7 @@ struct rota__tasks {
 /* Of the stack that the task is to be continued on. */
 static inline ROTA__SANITIZE_FIBER *rota__task_fiber(rota_task *task) {
 #ifdef ROTA__SANITIZED
-    return task->fiber;
+    return task->runner->now_on;
 #else
     return &task->runner->fiber;
 #endif
@@ -147,7 +157,7 @@ static inline __attribute__((always_inline)) int rota__enter(rota_task **task) {
     if (__builtin_expect(!loop || !loop->running, 0))
         return -EPERM;
     rota_task *self = *task = loop->running;
-    if (__builtin_expect(self->scope != &self->root, 0))
+    if (__builtin_expect(self->depth, 0))
         rota__scope_repair(self, NULL, __builtin_dwarf_cfa());
     if (__builtin_expect(loop->now >= self->due, 0))
         return rota__refuse(self);
@@ -157,7 +167,7 @@ static inline __attribute__((always_inline)) int rota__enter(rota_task **task) {
 /* First thing in a public call that is made of others: they only know its frame, not its caller's. */
 static inline __attribute__((always_inline)) void rota__leave_forgotten(void) {
     rota_task *self = rota__current ? rota__current->running : NULL;
-    if (self && __builtin_expect(self->scope != &self->root, 0))
+    if (self && __builtin_expect(self->depth, 0))
         rota__scope_repair(self, NULL, __builtin_dwarf_cfa());
 }
 
@@ -166,6 +176,19 @@ static inline __attribute__((always_inline)) void rota__leave_forgotten(void) {
  * after `leave` when the task was cancelled or its deadline passed. Only straight after rota__enter gave 0, or
  * for waits that cannot be interrupted. */
 int rota__park(rota_task *task, struct rota__wait *wait);
+
+/* Its timer is to look at the task at that time; ROTA_FOREVER: at none. A flag in the control block says whether it
+ * runs, so that a wake-up need not touch the timer. */
+static inline void rota__task_watch(rota_task *task, int64_t when) {
+    rota_timer *timer = &task->runner->timer;
+    if (when != ROTA_FOREVER) {
+        task->flags |= ROTA__TASK_TIMED;
+        rota__loop_arm(task->loop, timer, when);
+    } else if (task->flags & ROTA__TASK_TIMED) {
+        task->flags &= (uint16_t)~ROTA__TASK_TIMED;
+        rota__loop_disarm(task->loop, timer);
+    }
+}
 
 /* Makes a parked task ready; `value` is what its park returns. False when it was woken before: the first one
  * wins. The wait must be out of its queue. Any code on the loop's thread. */
@@ -228,19 +251,27 @@ static inline bool rota__may_join(const rota_task *self, const struct rota__wait
 
 /* Waits in a queue of waits (`queue` is also what reports name): queues the wait and parks. -EPERM: see above. */
 void rota__wait_leave(struct rota__wait *wait);
-static inline int rota__wait_in(rota_task *self, struct rota__wait **queue, const char *what,
-                                     struct rota__wait *wait) {
+static inline int rota__wait_with(rota_task *self, struct rota__wait **queue, const char *what,
+                                  struct rota__wait *wait, void (*leave)(struct rota__wait *wait)) {
     if (__builtin_expect(!rota__may_join(self, *queue), 0))
         return -EPERM;
     wait->what = what;
     wait->on = queue;
     wait->until = ROTA_FOREVER;
-    wait->leave = rota__wait_leave;
+    wait->leave = leave;
     wait->won = NULL;
     /* Set here too: whoever looks at the queue before the task parks finds its loop. */
     wait->task = self;
     rota__wait_push(queue, wait);
     return rota__park(self, wait);
+}
+
+/* The same with the runner's wait, for calls whose last act it is: nothing of their frame is needed any more, so park
+ * is a tail call, and the task continues straight in the user's code (docs/SWITCH.md). `value` is for who wakes. */
+static inline int rota__wait_in(rota_task *self, struct rota__wait **queue, const char *what, intptr_t value) {
+    struct rota__wait *wait = &self->runner->wait;
+    wait->value = value;
+    return rota__wait_with(self, queue, what, wait, rota__wait_leave);
 }
 
 /* Makes the task of a wait ready that was just taken out of its queue. What is handed over through a queue goes
@@ -275,15 +306,12 @@ void rota__forget_adopted(struct rota__tasks *tasks);
 void rota__task_drop(rota_task *task);       /* a done task whose handle is gone: back to the spares */
 int rota__task_check(const rota_task *task); /* 0, -EINVAL (NULL), -ESRCH, -EPERM (another loop's thread) */
 void rota__task_unlink(rota_task *task);
+void rota__join_leave(struct rota__wait *wait);   /* of a wait in rota_join */
 
-/* local.c: one more owner of a list; the end of a task's own. */
-struct rota__local_node *rota__locals_share(struct rota__local_node *node);
+/* local.c: a new task sees what its spawner does (before, it has none); the end of a task's own. */
+void rota__locals_inherit(struct rota__runner *runner, struct rota__local_node *spawners);
 void rota__locals_drop(rota_task *task);
 
-/* -ECANCELED from a task that was told to stop is obedience, no failure. */
-static inline bool rota__obeyed(const rota_task *task, intptr_t value) {
-    return value == -ECANCELED && task->root.due_ == INT64_MIN;
-}
 
 /* sync.c: a task that has ended still held mutexes, or read-write locks for writing */
 void rota__mutexes_abandoned(rota_task *task);
@@ -307,13 +335,17 @@ enum {
 void rota__group_child_done(rota_group *group, rota_task *child, intptr_t value);
 bool rota__group_cut_short(const rota_group *group);
 
-/* future.c: sets it, whoever asks; true when somebody waited or had asked for a callback. In flags_ of a future:
- * somebody asked after it was set; it is a task's. And what those say who wait for a task's. */
+/* future.c: waiting for one that is pending. Sets one, whoever asks: was somebody waiting, or had asked for a
+ * callback; did one of them wait in rota_join? In flags_ of a future: somebody asked after it was set; it is a task's. And what those say who wait for a
+ * task's. */
+int rota__future_wait(rota_task *self, rota_future *future, intptr_t *result, void (*leave)(struct rota__wait *wait));
+void rota__future_leave(struct rota__wait *wait);
 enum { ROTA__FUTURE_SEEN = 1, ROTA__FUTURE_OF_TASK = 2 };
 extern const char rota__waits_for_task[], rota__waits_for_group[];
 enum { ROTA__WAITS_FOR = 32 };
 extern const char rota__waits_for_mutex[4][ROTA__WAITS_FOR];
-bool rota__future_resolve(rota_future *future, intptr_t value);
+enum { ROTA__FUTURE_WANTED = 1, ROTA__FUTURE_JOINED = 2 };
+unsigned rota__future_resolve(rota_future *future, intptr_t value);
 
 /* describe.c */
 struct rota__text;

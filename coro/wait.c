@@ -35,7 +35,7 @@ static bool is_new(rota_task *task) {
 static void clear_marks(rota_task *const *tasks, size_t n) {
     for (size_t i = 0; i < n; i++)
         if (tasks[i])
-            tasks[i]->flags &= (uint8_t)~ROTA__TASK_COUNTED;
+            tasks[i]->flags &= (uint16_t)~ROTA__TASK_COUNTED;
 }
 
 /* ---- wait ---- */
@@ -62,7 +62,7 @@ static bool is_over(const struct waiting *w) {
 
 static void count(struct waiting *w, const rota_task *task, intptr_t value) {
     w->done++;
-    w->failed |= rota_failed(value) && !rota__obeyed(task, value);
+    w->failed |= rota_failed(value) && !(task->flags & ROTA__TASK_OBEYED);
 }
 
 /* Also after the caller has been woken, until it runs: what ends in the same turn is counted too. */
@@ -217,7 +217,7 @@ int rota_as_completed_next(rota_as_completed *it, rota_task **task, intptr_t *re
         it->first_ = it->first_->next_;
         rota__fast(self);
     } else if (it->pending_) {
-        rc = rota__wait_in(self, &it->waiters_, "the next task to end", &taker.wait);
+        rc = rota__wait_with(self, &it->waiters_, "the next task to end", &taker.wait, rota__wait_leave);
     }
     if (rc < 0 || !taker.served)
         return rc;

@@ -80,9 +80,9 @@ Task_test(mutex, several_can_be_held_and_unlocked_in_any_order) {
     cr_expect(rota_mutex_lock(&a) == 0 && rota_mutex_lock(&b) == 0 && rota_mutex_lock(&c) == 0);
     cr_expect_eq(rota_mutex_unlock(&b), 0);
     cr_expect_eq(rota_mutex_unlock(&a), 0);
-    cr_expect_eq(rota_self()->held, &c);
+    cr_expect_eq(rota_self()->runner->held, &c);
     cr_expect_eq(rota_mutex_unlock(&c), 0);
-    cr_expect_null(rota_self()->held);
+    cr_expect_null(rota_self()->runner->held);
     return 0;
 }
 

@@ -354,7 +354,7 @@ Task_test(park, a_wake_before_until_leaves_no_timer) { /* B01, B12 */
     int64_t start = rota_now();
     spawn_parked(&p);
     cr_expect(rota__wake(p.task, 1));
-    cr_expect(!rota_timer_active(&p.task->timer));
+    cr_expect(!rota_timer_active(&p.task->runner->timer));
     cr_expect_eq(rota_sleep(2 * ROTA_S), 0);
     cr_expect_eq(p.left, 0);
     cr_expect_eq(since(start), 2 * ROTA_S);

@@ -283,9 +283,9 @@ typedef struct rota_scope {
     int64_t deadline_;          /* its own, absolute */
     int64_t due_;               /* when calls inside begin to refuse; INT64_MIN: they do */
     unsigned flags_;
-    const char *reason_;
     rota_at at_;                /* where it began */
     rota_at cancelled_at_;
+    const char *reason_;
 } rota_scope;
 
 /* Begin never fails and never suspends; outside of a task it does nothing, and so does the end.
