@@ -495,7 +495,8 @@ int rota_http_request(rota_http_client *client, rota_http_response *response, co
         return -EBADF;
     struct request q = { .client = client, .response = response, .method = method, .url = &response->url,
                          .opt = opt != NULL ? opt : &defaults };
-    int rc = check_request(&q, url);
+    int rc = rota__http_refused();
+    rc = rc < 0 ? rc : check_request(&q, url);
     if (rc < 0)
         return rc;
     response->deadline_ = ROTA_FOREVER;
@@ -523,7 +524,9 @@ ssize_t rota_http_read(rota_http_response *response, void *buf, size_t n) {
     if (response == NULL || response->conn_ == NULL || (buf == NULL && n > 0))
         return -EINVAL;
     struct rota__http_wire *w = &response->conn_->wire;
-    ssize_t r = rota__http_wire_read(w, buf, n, read_limit(response));
+    ssize_t r = rota__http_refused();
+    if (r == 0)
+        r = rota__http_wire_read(w, buf, n, read_limit(response));
     if (r > 0)
         response->received += (uint64_t)r;
     if (r < 0)
@@ -549,30 +552,32 @@ static int grow(rota_http_response *r, size_t max) {
     return 0;
 }
 
+/* Whether the body has ended is asked of the body, not by another read: that could be refused, and what has come be
+ * withheld. */
 int rota_http_read_all(rota_http_response *response, const char **data, size_t *n, size_t max) {
-    size_t sum = 0;
-    ssize_t r = 1;
+    rota_http_response *r = response;
     if (n != NULL)
         *n = 0;
-    if (response == NULL || response->conn_ == NULL || data == NULL || response->whole_ != NULL)
+    if (r == NULL || r->conn_ == NULL || data == NULL)
         return -EINVAL;
     *data = NULL;
-    while (r > 0) {
-        if (sum + 1 >= response->whole_size_ && (r = grow(response, max)) < 0)
-            return (int)r;
-        r = rota_http_read(response, response->whole_ + sum, response->whole_size_ - sum - 1);
-        sum += r > 0 ? (size_t)r : 0;
-        if (sum > max) {
-            response->why = "the body is over its limit";
-            return -EMSGSIZE;
+    ssize_t got = rota__http_refused();
+    while (got >= 0 && (r->whole_ == NULL || !r->conn_->wire.body.done)) {
+        if (r->whole_n_ + 1 >= r->whole_size_ && (got = grow(r, max)) < 0)
+            break;
+        got = rota_http_read(r, r->whole_ + r->whole_n_, r->whole_size_ - r->whole_n_ - 1);
+        r->whole_n_ += got > 0 ? (size_t)got : 0;
+        if (r->whole_n_ > max) {
+            r->why = "the body is over its limit";
+            got = -EMSGSIZE;
         }
     }
-    if (r < 0)
-        return (int)r;
-    response->whole_[sum] = '\0';
-    *data = response->whole_;
+    if (got < 0)
+        return (int)got;
+    r->whole_[r->whole_n_] = '\0';
+    *data = r->whole_;
     if (n != NULL)
-        *n = sum;
+        *n = r->whole_n_;
     return 0;
 }
 
@@ -584,7 +589,7 @@ void rota_http_response_close(rota_http_response *response) {
     rota__http_free(&allocator, response->whole_, response->whole_size_);
     response->conn_ = NULL;
     response->whole_ = NULL;
-    response->whole_size_ = 0;
+    response->whole_size_ = response->whole_n_ = 0;
     response->reason = "";
     response->fields = response->trailers = (rota_http_fields){ .n = 0 };
     (void)give_back(&q);

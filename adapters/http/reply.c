@@ -188,9 +188,7 @@ static int put_chunk(rota_http_reply *reply, const void *data, size_t n) {
     return rc < 0 ? rc : put(reply, "\r\n", 2);
 }
 
-int rota_http_reply_write(rota_http_reply *reply, const void *data, size_t n) {
-    if (reply == NULL || (data == NULL && n > 0))
-        return -EINVAL;
+static int write_body(rota_http_reply *reply, const void *data, size_t n) {
     int rc = reply->state_ & REPLY_HEAD_DONE ? 0 : end_head(reply);
     if (rc < 0 || n == 0)
         return rc;
@@ -204,10 +202,19 @@ int rota_http_reply_write(rota_http_reply *reply, const void *data, size_t n) {
     return reply->state_ & REPLY_CHUNKED ? put_chunk(reply, data, n) : put(reply, data, n);
 }
 
+int rota_http_reply_write(rota_http_reply *reply, const void *data, size_t n) {
+    if (reply == NULL || (data == NULL && n > 0))
+        return -EINVAL;
+    int rc = rota__http_refused();
+    return rc < 0 ? rc : write_body(reply, data, n);
+}
+
 int rota_http_reply_flush(rota_http_reply *reply) {
     if (reply == NULL)
         return -EINVAL;
-    int rc = reply->state_ & REPLY_HEAD_DONE ? 0 : end_head(reply);
+    int rc = rota__http_refused();
+    if (rc == 0 && !(reply->state_ & REPLY_HEAD_DONE))
+        rc = end_head(reply);
     if (rc < 0)
         return rc;
     reply->head_sent = true;
@@ -220,12 +227,14 @@ int rota_http_reply_flush(rota_http_reply *reply) {
 int rota_http_reply_send(rota_http_reply *reply, int status, const char *type, const void *data, size_t n) {
     if (reply == NULL || (data == NULL && n > 0))
         return -EINVAL;
-    int rc = reply->state_ & REPLY_BEGUN && reply->status == status ? 0 : rota_http_reply_begin(reply, status);
+    int rc = rota__http_refused();
+    if (rc == 0 && !(reply->state_ & REPLY_BEGUN && reply->status == status))
+        rc = rota_http_reply_begin(reply, status);
     if (rc == 0 && type != NULL)
         rc = rota_http_reply_field(reply, "Content-Type", type);
     if (rc == 0)
         rc = rota_http_reply_length(reply, n);
-    return rc < 0 ? rc : rota_http_reply_write(reply, data, n);
+    return rc < 0 ? rc : write_body(reply, data, n);
 }
 
 /* ---- the end ------------------------------------------------------------------------------------ */
@@ -255,6 +264,6 @@ int rota__http_reply_error(struct rota__http_server_conn *c, int status, const c
     int rc = rota_http_reply_begin(reply, status);
     rc = rc < 0 ? rc : rota_http_reply_field(reply, "Content-Type", "text/plain");
     rc = rc < 0 ? rc : rota_http_reply_length(reply, strlen(why) + 1);
-    rc = rc < 0 ? rc : rota_http_reply_write(reply, why, strlen(why));
-    return rc < 0 ? rc : rota_http_reply_write(reply, "\n", 1);
+    rc = rc < 0 ? rc : write_body(reply, why, strlen(why));
+    return rc < 0 ? rc : write_body(reply, "\n", 1);
 }

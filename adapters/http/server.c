@@ -389,7 +389,9 @@ ssize_t rota_http_incoming_read(rota_http_incoming *request, void *buf, size_t n
         return -EINVAL;
     struct rota__http_server_conn *c = request->conn_;
     struct rota__http_wire *w = &c->wire;
-    ssize_t r = n > 0 && !w->body.done ? before_body(c) : 0;
+    ssize_t r = rota__http_refused();
+    if (r == 0 && n > 0 && !w->body.done)
+        r = before_body(c);
     if (r == 0)
         r = rota__http_wire_read(w, buf, n, c->service->opt.body_timeout);
     if (r > 0)

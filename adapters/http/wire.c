@@ -174,6 +174,8 @@ int rota__http_wire_put(struct rota__http_wire *w, const void *bytes, size_t n) 
     return 0;
 }
 
+int rota__http_refused(void) { return rota_cancelled(NULL, NULL) ? rota_yield() : 0; }
+
 /* ---- memory, and what may be sent --------------------------------------------------------------- */
 
 static void *malloc_alloc(void *ctx, void *old, size_t old_n, size_t n) {

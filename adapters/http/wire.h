@@ -41,6 +41,10 @@ ssize_t rota__http_wire_read(struct rota__http_wire *w, void *buf, size_t n, int
 int rota__http_wire_put(struct rota__http_wire *w, const void *bytes, size_t n);
 int rota__http_wire_flush(struct rota__http_wire *w);
 
+/* (S) -ECANCELED inside a cancelled or expired scope, else 0 at once: for calls that may find what they need in a buffer,
+ * and would then not notice. */
+int rota__http_refused(void);
+
 /* The allocator of an options struct, or malloc. */
 rota_allocator rota__http_allocator(const rota_allocator *wanted);
 void *rota__http_alloc(const rota_allocator *allocator, size_t n);

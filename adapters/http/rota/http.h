@@ -138,7 +138,7 @@ typedef struct rota_http_response {
 
     struct rota__http_conn *conn_;
     char *whole_;                    /* rota_http_read_all's */
-    size_t whole_size_;
+    size_t whole_size_, whole_n_;
     int64_t deadline_, read_timeout_;
 } rota_http_response;
 
@@ -160,7 +160,7 @@ ROTA_API ROTA_CHECK int rota_http_request(rota_http_client *client, rota_http_re
 ROTA_API ROTA_CHECK ssize_t rota_http_read(rota_http_response *response, void *buf, size_t n);
 
 /* (S) The rest of the body, with a zero byte behind it, in memory that goes with the response; *n (may be NULL) is its
- * length. -EMSGSIZE when it is over max, -ENOMEM. */
+ * length. -EMSGSIZE when it is over max, -ENOMEM. Cut short (by a scope, say), it may be called again. */
 ROTA_API ROTA_CHECK int rota_http_read_all(rota_http_response *response, const char **data, size_t *n, size_t max);
 
 /* Gives the connection back: to be used again when the body was read to its end. Never suspends. An all-zero response,
