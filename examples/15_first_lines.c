@@ -50,9 +50,9 @@ static int print_all(struct text *texts, size_t n) {
     return rc;
 }
 
-static int visit(struct site *site) {
+static intptr_t visit(void *arg) {
     rota_http_client client;
-    int rc = rota_http_client_open(&client, &(rota_http_client_options){ .connect = site_connect, .connect_ctx = site });
+    int rc = rota_http_client_open(&client, &(rota_http_client_options){ .connect = site_connect, .connect_ctx = arg });
     if (rc < 0)
         return rc;
     struct text texts[] = {
@@ -65,18 +65,7 @@ static int visit(struct site *site) {
     return rc;
 }
 
-static intptr_t amain(void *arg) {
-    struct site *site = arg;
-    rota_group server;
-    rota_group_begin(&server, NULL);
-    int rc = rota_spawn(NULL, site_run, site, &(rota_spawn_options){ .name = "site", .group = &server });
-    if (rc == 0)
-        rc = rota_future_await(&site->ready, NULL);
-    if (rc == 0)
-        rc = visit(site);
-    rota_scope_cancel(&server.scope, "the pages have been read");
-    return rota_group_end(&server, rc);
-}
+static intptr_t amain(void *site) { return site_visit(site, visit, site); }
 
 int main(void) {
     struct site site = { .port = NULL };

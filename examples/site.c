@@ -64,6 +64,11 @@ const char *const site_urls[] = {
     "http://market.test/",  "http://theatre.test/",     NULL,
 };
 
+const char *const site_downloads[] = {
+    "http://files.test/maps.zip", "http://files.test/songs.zip", "http://files.test/lost.zip",
+    "http://files.test/letters.zip", NULL,
+};
+
 enum { PARAGRAPH_MAX = 128, PIECE = 16 * 1024 };
 
 /* ---- one answer --------------------------------------------------------------------------------- */
@@ -216,6 +221,18 @@ intptr_t site_run(void *arg) {
                              &(rota_http_serve_options){ .serve.listening = listening });
     rota_close(closed);
     return rc;
+}
+
+intptr_t site_visit(struct site *site, rota_fn *visit, void *arg) {
+    rota_group server;
+    rota_group_begin(&server, NULL);
+    intptr_t rc = rota_spawn(NULL, site_run, site, &(rota_spawn_options){ .name = "site", .group = &server });
+    if (rc == 0)
+        rc = rota_future_await(&site->ready, NULL);
+    if (rc == 0)
+        rc = visit(arg);
+    rota_scope_cancel(&server.scope, "the visit is over");
+    return rota_group_end(&server, rc);
 }
 
 /* ---- in a child process ------------------------------------------------------------------------- */

@@ -26,10 +26,16 @@ struct site {
 /* Body of a task: serves until it is cancelled. arg is a struct site, zero but for port. (S) */
 intptr_t site_run(void *site);
 
+/* (S) The same as a task beside visit(arg), which begins when the site listens, and ends it; visit's value. */
+intptr_t site_visit(struct site *site, rota_fn *visit, void *arg);
+
 /* The same in a child process, for times that are not the crawler's own: returns when the child is ready.
  * Call it before there are loops or threads. 0 or a negative errno. Blocks. */
 int site_start(struct site *site);
 void site_stop(struct site *site);
+
+/* What there is to download, ended by NULL; the third one is missing. */
+extern const char *const site_downloads[];
 
 /* The pages to visit, as URLs, ended by NULL. The list includes what must fail. */
 extern const char *const site_urls[];
