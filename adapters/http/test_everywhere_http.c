@@ -90,7 +90,7 @@ static void end_client(void) {
 
 static intptr_t handle(rota_http_incoming *q, rota_http_reply *r, void *arg) {
     (void)arg;
-    char byte[4];
+    char byte[4] = "";
     TRY(rota_http_incoming_read(q, byte, sizeof byte));
     if (strcmp(q->target, "/send") == 0) {
         TRY(rota_http_reply_send(r, 200, NULL, byte, 4));
