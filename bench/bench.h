@@ -21,6 +21,8 @@ extern const struct bench bench_switch[], bench_yield[], bench_spawn[], bench_sy
     bench_process[];
 extern const struct bench bench_dns[];
 
+extern const struct bench bench_http[];
+
 /* Monotonic time in ns. */
 int64_t bench_now(void);
 

@@ -44,7 +44,10 @@ bool rota__http_same_n(const char *a, const char *b, size_t n) {
     return true;
 }
 
+/* Most names differ in their first letter, and this is asked often. */
 bool rota__http_same(const char *a, const char *b) {
+    if (lower(*a) != lower(*b))
+        return false;
     size_t n = strlen(a);
     return n == strlen(b) && rota__http_same_n(a, b, n);
 }
