@@ -23,6 +23,7 @@ static void in_child(void) {
     rota__forks++;
     thread_id = 0;
     rota__current = NULL;
+    rota__trace_forked();
 }
 
 static void watch(void) { (void)pthread_atfork(NULL, NULL, in_child); }

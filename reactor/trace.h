@@ -53,5 +53,6 @@ void rota__poll_ended(rota_loop *loop, int n);
 void rota__trace_from_environment(rota_loop *loop);
 void rota__trace_file_event(rota_loop *loop, const rota_trace_event *event);
 int rota__trace_file_close(rota_loop *loop, bool forked);
+void rota__trace_forked(void);
 
 #endif

@@ -43,7 +43,6 @@ struct sink {
     bool reported;
     unsigned loops;          /* that write to it now, */
     unsigned numbers;        /* and that ever did */
-    unsigned forks;          /* of the process that opened it */
     int64_t start;           /* time 0 of the picture */
     int64_t end;
 };
@@ -490,7 +489,6 @@ static int open_sink(rota_loop *loop, struct sink *sink, const char *path, bool 
     sink->numbers = sink->loops = 0;
     sink->end = 0;
     sink->start = loop->now;
-    sink->forks = rota__forks;
     return 0;
 }
 
@@ -623,15 +621,18 @@ int rota_trace_to_file(rota_loop *loop, const char *path) {
 
 /* ---- the environment ---- */
 
-/* All loops of the process share one file. In a child after fork the lock may be held by a thread that is not there. */
+/* In a child after fork, before anything else runs there: the file is the parent's, and the lock may be held by a thread
+ * that is not there. */
+void rota__trace_forked(void) {
+    close_fd(&environment);
+    environment = (struct sink){ .lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1 };
+}
+
+/* All loops of the process share one file. */
 void rota__trace_from_environment(rota_loop *loop) {
     const char *path = rota__env_trace();
     if (!path)
         return;
-    if (environment.forks != rota__forks) {
-        close_fd(&environment);
-        environment = (struct sink){ .lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1, .forks = rota__forks };
-    }
     pthread_mutex_lock(&environment.lock);
     int rc = environment.error;
     if (rc == 0 && environment.fd < 0)
