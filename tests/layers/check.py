@@ -13,7 +13,7 @@ import sys
 
 source = pathlib.Path(sys.argv[1]).resolve()
 build = pathlib.Path(sys.argv[2]).resolve()
-lower = {'reactor.h', 'config.h'}
+lower = {'reactor.h', 'trace.h', 'config.h'}
 headers = sorted(source.glob('coro/*.h')) + [source / 'include/rota.h'] + [
     header for header in sorted(source.glob('include/rota/*.h')) if header.name not in lower]
 
