@@ -20,6 +20,7 @@ struct bench {
 extern const struct bench bench_switch[], bench_yield[], bench_spawn[], bench_sync[], bench_cancel[], bench_timers[], bench_echo[],
     bench_process[];
 extern const struct bench bench_dns[];
+extern const struct bench bench_socket[];
 
 extern const struct bench bench_http[];
 
