@@ -379,3 +379,53 @@ static intptr_t bad_body(void *unused) {
 }
 
 Test(serve_threads, own_listener_bad_arguments) { run_real(bad_body); }
+
+/* ---- F16, shortened: many who say next to nothing, and one who talks ---- */
+
+enum { SLOW = 200 };
+
+static intptr_t echo_with_patience(int fd, void *arg) {
+    char c;
+    (void)arg;
+    for (;;) {
+        rota_scope scope;
+        rota_timeout_begin(&scope, 5 * ROTA_S);
+        ssize_t n = (ssize_t)rota_scope_end(&scope, rota_read(fd, &c, 1));
+        if (n == -ETIMEDOUT)
+            atomic_fetch_add(&served, 1);
+        if (n <= 0 || rota_write(fd, &c, 1) != 1)
+            return 0;
+    }
+}
+
+static intptr_t serve_patiently(void *listener) {
+    return rota_serve_fd(*(int *)listener, echo_with_patience, NULL, NULL);
+}
+
+/* Unix sockets, because their bytes arrive at once: on a virtual clock a byte under way is no reason to wait. */
+Task_test(serve_threads, slow_clients_hold_nobody_up) {
+    char path[] = "/tmp/rota-serve-XXXXXX", c;
+    int slow[SLOW];
+    close(mkstemp(path));
+    unlink(path);
+    int listener = rota_unix_listen(path, NULL);
+    rota_task *server = start(serve_patiently, &listener);
+    for (int i = 0; i < SLOW; i++)
+        expect_echo(slow[i] = rota_unix_dial(path));
+    int64_t before = rota_now();
+    int fd = rota_unix_dial(path);
+    for (int i = 0; i < 100; i++)
+        expect_echo(fd);
+    cr_expect_eq(since(before), 0, "it waited for somebody else");
+    for (int i = 0; i < SLOW; i++) {
+        cr_expect_leq(rota_read(slow[i], &c, 1), 0);
+        rota_close(slow[i]);
+    }
+    cr_expect_eq(since(before), 5 * ROTA_S, "they are let go after their time, not before");
+    rota_close(fd);
+    rota_cancel(server, "test");
+    cr_expect_eq(finish(server), -ECANCELED);
+    cr_expect_geq(atomic_load(&served), SLOW);
+    unlink(path);
+    return 0;
+}

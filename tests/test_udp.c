@@ -89,7 +89,8 @@ Task_test(udp, options) {
     return 0;
 }
 
-Task_test(udp, bad_arguments) {
+static intptr_t bad_arguments(void *unused) {
+    (void)unused;
     static const rota_udp_options family = {.family = 77}, buffer = {.receive_buffer = -1};
     cr_expect_eq(rota_udp_bind("127.0.0.1", "65536", NULL), -EINVAL);
     cr_expect_eq(rota_udp_bind("127.0.0.1", "80x", NULL), -EINVAL);
@@ -101,6 +102,8 @@ Task_test(udp, bad_arguments) {
     cr_expect_eq(rota_udp_connect("127.0.0.1", "-1", NULL), -EINVAL);
     return 0;
 }
+
+Test(udp, bad_arguments, .fini = wait_for_threads) { cr_expect_eq(run_task(bad_arguments, NULL), 0); }
 
 Test(udp, outside_of_tasks) {
     cr_expect_eq(rota_udp_bind(NULL, NULL, NULL), -EPERM);
