@@ -31,8 +31,8 @@ def check_output(kind, text):
     check(re.search(r"#1 'main' runs", text), f'{kind}: main runs', text)
     check(re.search(r"#2 'sleeper' waits for a time, spawned at .*parked\.c:\d+", text), f'{kind}: the sleeper', text)
     check(re.search(r"#3 'waiter' waits for ", text), f'{kind}: the waiter', text)
+    # The library's own frames may be missing: its calls switch away in tail position where they can.
     sleeper = text[text.find('bt of 2'):text.find('bt of 3')]
-    check(re.search(r'in rota_sleep', sleeper), f'{kind}: in rota_sleep', text)
     check(re.search(r'in deeper_in_sleep.*parked\.c:\d+\n.*in deep_in_sleep.*parked\.c:\d+\n.*in sleeper', sleeper),
           f'{kind}: our functions', text)
     check(re.search(r'in sleeper[^\n]*\n.*in rota__runner_main[^\n]*\n.*in rota__context_start', sleeper),
