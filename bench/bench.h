@@ -18,7 +18,7 @@ struct bench {
 };
 
 extern const struct bench bench_switch[], bench_yield[], bench_spawn[], bench_sync[], bench_cancel[], bench_timers[], bench_echo[],
-    bench_process[];
+    bench_process[], bench_offload[];
 extern const struct bench bench_dns[];
 extern const struct bench bench_socket[];
 

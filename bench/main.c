@@ -106,7 +106,8 @@ static bool wanted(const char *group, char **names, int n) {
 
 int main(int argc, char **argv) {
     static const struct bench *const groups[] = { bench_switch, bench_yield, bench_spawn, bench_sync,
-                                                  bench_cancel, bench_timers, bench_echo, bench_process,
+                                                  bench_cancel, bench_timers, bench_echo, bench_offload,
+                                                  bench_process,
                                                   bench_dns, bench_http, bench_socket };
     const char *path = "bench-results.json";
     bool list = false;
