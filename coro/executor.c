@@ -19,41 +19,56 @@
 #include "coro/executor.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 enum { LOOP_THREADS = 4, ABANDONED_FACTOR = 4, QUEUE_DEFAULT = 1024, NAME_SIZE = 16 };
+enum { MOST_HELD = 256, CACHE_LINE = 64 };
 
 struct thread;
 
-enum job_state { QUEUED, RUNNING, FINISHED, ABANDONED, LEFT };
+enum job_state { HELD, QUEUED, DRAINING, RUNNING, FINISHED, ABANDONED, LEFT };
 
-/* Also a task in rota_executor_drain: one without an offload, among the executor's drains until that is idle. */
+/* Also a task in rota_executor_drain: one without a function, among the executor's drains until that is idle. What a
+ * thread touches is one cache line: it has to come from another processor, and to go back there. */
 struct job {
     struct rota__wait wait;            /* first: leave finds the rest by it */
-    struct job *next, **prev;          /* queued, draining or finished: in a list */
-    struct rota__port *port;
     const struct rota__offload *offload;
-    struct thread *thread;             /* that runs it */
-    enum job_state state;
-    bool over;                         /* the loop's thread's: nobody else touches it any more */
-    int error;                         /* finished: 0, or why it never ran */
+    _Alignas(CACHE_LINE) struct job *next;
+    union {
+        struct job **prev;             /* held, queued, draining or finished: in a list */
+        struct thread *thread;         /* running */
+    };
+    rota_fn *fn;
+    void *arg;
     intptr_t value;
+    struct rota__port *port;
+    rota_task *task;
+    int error;                         /* finished: 0, or why it never ran */
+    uint8_t state;                     /* enum job_state */
+    bool abandon;
+    bool over;                         /* nobody but the loop's thread touches it any more */
 };
 
 struct jobs {
     struct job *first, **last;
 };
 
-/* Under the executor's lock, but for the fields of the loop's thread. */
 struct rota__port {
+    /* the loop's thread's */
+    rota_executor *executor;
+    struct rota__port *next;           /* to the other executors that the loop uses */
+    size_t users;                      /* tasks in calls */
+    struct jobs held;                  /* not queued yet */
+    unsigned n_held;
+    rota_ready flush;                  /* queued: it ends the round */
+    char elsewhere[CACHE_LINE];        /* what follows is changed by threads, in a cache line of theirs */
+    /* under the executor's lock */
     rota_ready ready;                  /* posted when something has finished */
     bool posted;
     struct jobs finished;
     struct rota__inbox *inbox;
-    rota_executor *executor;
     size_t running;                    /* jobs of this loop */
-    size_t users;                      /* the loop's: tasks in calls */
-    struct rota__port *next;                 /* the loop's: the other executors that it uses */
 };
 
 /* On a thread's own stack. */
@@ -87,13 +102,31 @@ struct rota_executor {
     char name[NAME_SIZE];
     unsigned forks;                    /* rota__forks when it was made */
     rota_allocator allocator;
+    char elsewhere[CACHE_LINE];        /* what follows is read for every job, without the lock, and changes seldom */
+    atomic_bool hungry;                /* a job that were queued now would start at once */
 };
 
 static _Thread_local struct thread *this_thread __attribute__((tls_model("initial-exec")));
 
+/* Threads in abandoned jobs do not count against the limit, or a few jobs that hang (lookups at dead name servers) would
+ * stop all others for as long; they have a limit of their own. */
+static bool may_grow(const rota_executor *e) {
+    return e->threads < e->max && e->threads + e->abandoned < e->max * (1 + (size_t)ABANDONED_FACTOR);
+}
+
 static void lock(rota_executor *e) { (void)pthread_mutex_lock(&e->lock); }
 
-static void unlock(rota_executor *e) { (void)pthread_mutex_unlock(&e->lock); }
+/* Before the lock is given back: could one more job start at once, on a thread that is free or can be made? */
+static void note_hunger(rota_executor *e) {
+    bool hungry = e->queued < e->threads - e->running || may_grow(e);
+    if (atomic_load_explicit(&e->hungry, memory_order_relaxed) != hungry)
+        atomic_store_explicit(&e->hungry, hungry, memory_order_relaxed);
+}
+
+static void unlock(rota_executor *e) {
+    note_hunger(e);
+    (void)pthread_mutex_unlock(&e->lock);
+}
 
 /* ---- lists ---- */
 
@@ -150,7 +183,6 @@ static void unqueue(rota_executor *e, struct job *job) {
 /* Cuts the link between a running job and its thread. */
 static void stop_running(rota_executor *e, struct job *job) {
     job->thread->job = NULL;
-    job->thread = NULL;
     job->port->running--;
     e->running--;
 }
@@ -186,6 +218,7 @@ static void sleep_until_woken(rota_executor *e, struct thread *t) {
     e->asleep = t;
     e->n_asleep++;
     t->asleep = true;
+    note_hunger(e);
     while (t->asleep)
         (void)pthread_cond_wait(&t->wake, &e->lock);
 }
@@ -203,10 +236,13 @@ static bool take_job(rota_executor *e, struct thread *t) {
     job->state = RUNNING;
     job->thread = t;
     t->job = job;
-    t->fn = job->offload->fn;
-    t->arg = job->offload->arg;
-    t->destroy = job->offload->destroy;
-    t->discard = job->offload->discard;
+    t->fn = job->fn;
+    t->arg = job->arg;
+    if (job->abandon) {
+        t->destroy = job->offload->destroy;
+        t->discard = job->offload->discard;
+    }
+    __builtin_prefetch(e->queue.first, 1);
     return true;
 }
 
@@ -274,15 +310,12 @@ static int start_thread(rota_executor *e) {
 }
 
 /* Under the lock: threads for what is queued, woken or made. One that was woken or made but does not run yet is as free
- * as its job is queued: the comparisons are right at any moment. Threads in abandoned jobs do not count against the
- * limit, or a few jobs that hang (lookups at dead name servers) would stop all others for as long; they have a limit of
- * their own. 0, or the error of the last attempt to make one. */
+ * as its job is queued: the comparisons are right at any moment. 0, or the error of the last attempt to make one. */
 static int need_threads(rota_executor *e) {
     int rc = 0;
     while (e->n_asleep && e->queued > e->threads - e->running - e->n_asleep)
         wake_one(e);
-    while (rc == 0 && e->queued > e->threads - e->running && e->threads < e->max &&
-           e->threads + e->abandoned < e->max * (1 + (size_t)ABANDONED_FACTOR))
+    while (rc == 0 && e->queued > e->threads - e->running && may_grow(e))
         rc = start_thread(e);
     return rc;
 }
@@ -313,8 +346,22 @@ static void deliver(rota_ready *ready) {
     unlock(port->executor);
     for (struct job *next; job; job = next) {
         next = job->next;
+        __builtin_prefetch(next);
         job->over = true;
-        (void)rota__wake(job->wait.task, 0);
+        (void)rota__wake(job->task, 0);
+    }
+}
+
+/* Out of the list in which it waits to run, or for the executor to be idle. */
+static void take_out(struct job *job) {
+    struct rota__port *port = job->port;
+    if (job->state == QUEUED) {
+        unqueue(port->executor, job);
+    } else if (job->state == HELD) {
+        jobs_remove(&port->held, job);
+        port->n_held--;
+    } else {
+        jobs_remove(&port->executor->drains, job);
     }
 }
 
@@ -323,21 +370,18 @@ static void leave(struct rota__wait *wait) {
     struct job *job = (struct job *)wait; /* its first member */
     rota_executor *e = job->port->executor;
     lock(e);
-    job->over = job->state != RUNNING || job->offload->abandon;
+    job->over = job->state != RUNNING || job->abandon;
     if (job->state == FINISHED) {
         jobs_remove(&job->port->finished, job);
-    } else if (job->state == QUEUED) {
-        if (job->offload)
-            unqueue(e, job);
-        else
-            jobs_remove(&e->drains, job);
-        job->state = LEFT;
-    } else if (job->over) {
+    } else if (job->state == RUNNING && job->abandon) {
         stop_running(e, job);
         job->state = ABANDONED;
         e->threads--;
         e->abandoned++;
         (void)need_threads(e); /* failing, those who wait are served by the threads there are */
+    } else if (job->state != RUNNING) {
+        take_out(job);
+        job->state = LEFT;
     }
     settled(e);
     unlock(e);
@@ -358,26 +402,64 @@ static bool wait_for(rota_task *task, struct job *job) {
     return cancelled;
 }
 
-/* Queues a job; -EAGAIN when there is no thread and none can be had. */
-static int submit(struct job *job) {
-    rota_executor *e = job->port->executor;
-    int rc = 0;
-    lock(e);
-    if (e->closed) {
-        rc = -ESHUTDOWN;
-    } else if (job->offload->no_wait && e->queued >= e->limit) {
-        rc = -EAGAIN;
-    } else {
+/* Under the lock: queues what the port holds. Where that is in vain the answer comes as that of a job does. */
+static void flush(struct rota__port *port) {
+    rota_executor *e = port->executor;
+    struct job *job;
+    while ((job = port->held.first)) {
+        jobs_remove(&port->held, job);
+        if (e->closed) {
+            give_back(job, -ESHUTDOWN);
+            continue;
+        }
         jobs_add(&e->queue, job);
+        job->state = QUEUED;
         e->queued++;
-        rc = need_threads(e);
-        if (rc < 0 && e->threads + e->abandoned == 0)
-            unqueue(e, job);
-        else
-            rc = 0;
     }
+    port->n_held = 0;
+    int rc = need_threads(e);
+    while (rc < 0 && e->queued && e->threads + e->abandoned == 0) {
+        job = e->queue.first;
+        unqueue(e, job);
+        give_back(job, rc);
+    }
+}
+
+static void flush_now(struct rota__port *port) {
+    lock(port->executor);
+    flush(port);
+    unlock(port->executor);
+}
+
+/* Step 1, on the loop's stack, behind all that was ready when the first job was held. */
+static void flush_later(rota_ready *ready) {
+    struct rota__port *port = rota__container_of(ready, struct rota__port, flush);
+    if (port->n_held)
+        flush_now(port);
+}
+
+/* The first job of a round is queued at once if it could start at once. The others are held back until all that was ready
+ * has run, to be queued under one lock, with one wake-up: a thousand tasks that are woken together mostly come back
+ * together, and a thread that is woken for each of them falls asleep after each. */
+static void submit(rota_task *task, struct job *job) {
+    struct rota__port *port = job->port;
+    bool first = !rota__ready_queued(&port->flush);
+    jobs_add(&port->held, job);
+    if (++port->n_held == MOST_HELD ||
+        (first && atomic_load_explicit(&port->executor->hungry, memory_order_relaxed)))
+        flush_now(port);
+    if (first)
+        rota__loop_push(task->loop, &port->flush);
+}
+
+/* For one that must not wait in line. */
+static bool queue_is_full(struct rota__port *port) {
+    rota_executor *e = port->executor;
+    lock(e);
+    flush(port);
+    bool full = !e->closed && e->queued >= e->limit;
     unlock(e);
-    return rc;
+    return full;
 }
 
 /* ---- ports ---- */
@@ -387,7 +469,7 @@ static void sweep_ports(struct rota__tasks *tasks) {
     for (struct rota__port **at = &tasks->ports, *port; (port = *at);) {
         rota_executor *e = port->executor;
         lock(e);
-        if (!e->closed || port->users || port->posted) {
+        if (!e->closed || port->users || port->posted || rota__ready_queued(&port->flush)) {
             unlock(e);
             at = &port->next;
             continue;
@@ -405,6 +487,9 @@ static struct rota__port *new_port(struct rota__tasks *tasks, rota_executor *e) 
     memset(port, 0, sizeof *port);
     port->ready.run_ = deliver;
     port->ready.hint_ = port;
+    port->flush.run_ = flush_later;
+    port->flush.hint_ = port;
+    jobs_init(&port->held);
     port->inbox = tasks->loop->inbox;
     port->executor = e;
     jobs_init(&port->finished);
@@ -490,26 +575,20 @@ void rota__executors_leave(rota_loop *loop) {
 
 /* ---- the calls ---- */
 
-static struct job new_job(rota_task *task, struct rota__port *port, const struct rota__offload *offload) {
-    return (struct job){
-        .wait = { .task = task, .until = ROTA_FOREVER, .leave = leave },
-        .port = port,
-        .offload = offload,
-    };
-}
-
 int rota__offload(rota_task *task, struct rota__offload *offload, intptr_t *value) {
     struct rota__port *port;
     offload->abandoned = offload->cancelled = false;
     int rc = find_port(task->loop, offload->executor, &port);
+    if (rc == 0 && offload->no_wait && queue_is_full(port))
+        rc = -EAGAIN;
     if (rc < 0)
         return rc;
-    struct job job = new_job(task, port, offload);
-    job.wait.what = offload->what;
-    job.wait.on = offload->on;
-    rc = submit(&job);
-    if (rc < 0)
-        return rc;
+    struct job job = {
+        .wait = { .what = offload->what, .on = offload->on, .task = task, .until = ROTA_FOREVER, .leave = leave },
+        .offload = offload, .fn = offload->fn, .arg = offload->arg, .port = port, .task = task,
+        .abandon = offload->abandon, .state = HELD,
+    };
+    submit(task, &job);
     offload->cancelled = wait_for(task, &job);
     offload->abandoned = job.state == ABANDONED;
     *value = job.value;
@@ -574,6 +653,7 @@ int rota_executor_new(rota_executor **out, const rota_executor_options *opt) {
     (void)strncpy(e->name, opt->name ? opt->name : "rota", sizeof e->name - 1);
     e->allocator = *a;
     e->references = 1;
+    atomic_init(&e->hungry, true);
     rota__watch_forks();
     e->forks = rota__forks;
     *out = e;
@@ -588,10 +668,12 @@ int rota_executor_drain(rota_executor *e) {
         rc = find_port(task->loop, e, &port);
     if (rc < 0)
         return rc;
-    struct job drain = new_job(task, port, NULL);
-    drain.wait.what = "a thread executor to be idle";
-    drain.wait.on = e;
+    struct job drain = {
+        .wait = { .what = "a thread executor to be idle", .on = e, .task = task, .until = ROTA_FOREVER, .leave = leave },
+        .port = port, .task = task, .state = DRAINING,
+    };
     lock(e);
+    flush(port);
     bool busy = e->queued + e->running > 0;
     if (busy)
         jobs_add(&e->drains, &drain);

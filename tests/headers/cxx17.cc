@@ -12,6 +12,7 @@ static intptr_t body(void *arg) {
 int main() {
     rota_timer timer;
     rota_at at = ROTA_HERE;
+    rota_offload_options offload = {};
     rota_timer_init(&timer, [](rota_timer *, void *) {}, nullptr);
-    return rota_timer_active(&timer) || at.line == 0 || body(nullptr) != 0 || rota_version() == nullptr;
+    return rota_timer_active(&timer) || offload.abandon || at.line == 0 || body(nullptr) != 0 || rota_version() == nullptr;
 }
