@@ -1,18 +1,19 @@
 /* Thread executors: rota_executor_*, rota_offload.
  *
- * Who owns what. A job lies on the stack of the task that waits. It is in the queue, with one thread, or in the list of
- * those that have finished, and each of these links is read and written only under the executor's lock. A thread
+ * Who owns what. A job lies on the stack of the task that waits. It is in the queue, with one thread, or in the list
+ * of those that have finished, and each of these links is read and written only under the executor's lock. A thread
  * copies what it needs of a job to its own stack before it lets go of the lock, so while the job's function runs the
- * thread touches nothing of the task's, and abandoning is cutting a link. Nothing is allocated for a job.
+ * thread touches nothing of the task's, and abandoning is cutting a link. Nothing is allocated for a job. (Before the queue it may be held in its loop's port,
+ * where only that loop's thread reaches it: see submit.)
  *
- * A port stands between an executor and a loop that has jobs in it: the list of finished jobs, and the one entry that is
- * posted to the loop's inbox when that list stops being empty. So results that come close together cost one wake-up,
- * and the loop takes the whole list with one lock. Posting is done under the lock, and a loop passes through the lock
- * before it closes its inbox's end: whoever holds the lock may follow port->inbox.
+ * A port stands between an executor and a loop that has jobs in it: the list of finished jobs, and the one entry
+ * that is posted to the loop's inbox when that list stops being empty. So results that come close together cost one
+ * wake-up, and the loop takes the whole list with one lock. Posting is done under the lock, and a loop passes
+ * through the lock before it closes its inbox's end: whoever holds the lock may follow port->inbox.
  *
  * Idle threads stand in a list, last in first out, each asleep on a condition of its own: whoever adds a job knows
- * whether there is somebody to wake, and a thread that is awake, or has been woken but does not run yet, costs no system
- * call.
+ * whether there is somebody to wake, and a thread that is awake, or has been woken but does not run yet, costs no
+ * system call.
  *
  * The executor is counted: its handle, each thread and each port hold it. It must not know what jobs do.
  */
@@ -108,8 +109,8 @@ struct rota_executor {
 
 static _Thread_local struct thread *this_thread __attribute__((tls_model("initial-exec")));
 
-/* Threads in abandoned jobs do not count against the limit, or a few jobs that hang (lookups at dead name servers) would
- * stop all others for as long; they have a limit of their own. */
+/* Threads in abandoned jobs do not count against the limit, or a few jobs that hang (lookups at dead name servers)
+ * would stop all others for as long; they have a limit of their own. */
 static bool may_grow(const rota_executor *e) {
     return e->threads < e->max && e->threads + e->abandoned < e->max * (1 + (size_t)ABANDONED_FACTOR);
 }
@@ -438,9 +439,9 @@ static void flush_later(rota_ready *ready) {
         flush_now(port);
 }
 
-/* The first job of a round is queued at once if it could start at once. The others are held back until all that was ready
- * has run, to be queued under one lock, with one wake-up: a thousand tasks that are woken together mostly come back
- * together, and a thread that is woken for each of them falls asleep after each. */
+/* The first job of a round is queued at once if it could start at once. The others are held back until all that was
+ * ready has run, to be queued under one lock, with one wake-up: a thousand tasks that are woken together mostly come
+ * back together, and a thread that is woken for each of them falls asleep after each. */
 static void submit(rota_task *task, struct job *job) {
     struct rota__port *port = job->port;
     bool first = !rota__ready_queued(&port->flush);
@@ -527,8 +528,8 @@ static int find_port(rota_loop *loop, rota_executor *e, struct rota__port **out)
     return *out ? 0 : -ENOMEM;
 }
 
-/* Also when the loop could not end its tasks, because polling failed: what they have queued never runs, and what runs is
- * waited for, since it works on their memory. */
+/* Also when the loop could not end its tasks, because polling failed: what they have queued never runs, and what
+ * runs is waited for, since it works on their memory. */
 static void close_port(struct rota__port *port) {
     rota_executor *e = port->executor;
     lock(e);
@@ -669,7 +670,8 @@ int rota_executor_drain(rota_executor *e) {
     if (rc < 0)
         return rc;
     struct job drain = {
-        .wait = { .what = "a thread executor to be idle", .on = e, .task = task, .until = ROTA_FOREVER, .leave = leave },
+        .wait = { .what = "a thread executor to be idle", .on = e, .task = task, .until = ROTA_FOREVER,
+                  .leave = leave },
         .port = port, .task = task, .state = DRAINING,
     };
     lock(e);

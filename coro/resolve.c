@@ -1,8 +1,8 @@
 /* Name resolution: rota_resolve, in threads of the loop's own executor, because getaddrinfo blocks.
  *
- * It offers rota_resolve, and rota__resolve to those who dial and listen. What a thread works on is its own: a cancelled
- * task leaves its lookup behind, and the thread frees what it got. So cancelling returns at once, and closing the loop
- * waits for no lookup, ever. It must not know who dials or listens.
+ * It offers rota_resolve, and rota__resolve to those who dial and listen. What a thread works on is its own: a
+ * cancelled task leaves its lookup behind, and the thread frees what it got. So cancelling returns at once, and
+ * closing the loop waits for no lookup, ever. It must not know who dials or listens.
  */
 #include "coro/resolve.h"
 

@@ -1,5 +1,5 @@
-/* Thread executors: what jobs give, how they queue, how they are cancelled and abandoned, how executors end. Jobs wait at
- * gates, so that every order of events can be forced. Races that cannot are the stress program's. */
+/* Thread executors: what jobs give, how they queue, how they are cancelled and abandoned, how executors end. Jobs
+ * wait at gates, so that every order of events can be forced. Races that cannot are the stress program's. */
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>

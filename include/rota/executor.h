@@ -34,13 +34,13 @@ ROTA_API ROTA_CHECK int rota_executor_new(rota_executor **executor, const rota_e
  * gentle way to close: the loop goes on, jobs may call into it. -EINVAL. */
 ROTA_API ROTA_CHECK int rota_executor_drain(rota_executor *executor);
 
-/* Any thread. Queued jobs never run: those who wait for them get -ESHUTDOWN, as does every later call. Blocks until jobs
- * that run, and their threads, have ended; abandoned ones are not waited for. Closing again is 0. -EDEADLK in a job of
- * this executor. A job that waits for the loop whose thread blocks here never ends: drain first. */
+/* Any thread. Queued jobs never run: those who wait for them get -ESHUTDOWN, as does every later call. Blocks until
+ * jobs that run, and their threads, have ended; abandoned ones are not waited for. Closing again is 0. -EDEADLK in a
+ * job of this executor. A job that waits for the loop whose thread blocks here never ends: drain first. */
 ROTA_API int rota_executor_close(rota_executor *executor);
 
-/* Closes if need be, and frees: nobody may use it any more. NULL is fine. -EDEADLK as close. In a child after fork, where
- * its threads do not exist, every other call answers -EINVAL (close: 0), and this one frees the child's copy. */
+/* Closes if need be, and frees: nobody may use it any more. NULL is fine. -EDEADLK as close. In a child after fork,
+ * where its threads do not exist, every other call answers -EINVAL (close: 0), and this one frees the child's copy. */
 ROTA_API int rota_executor_free(rota_executor *executor);
 
 typedef struct rota_offload_options {
@@ -53,18 +53,18 @@ typedef struct rota_offload_options {
                                      returned, before destroy: to close or free what that is. NULL: nothing to do */
 } rota_offload_options;
 
-/* (S) Runs fn(arg) in a thread. Two channels: returned is the fate of the call, *result what fn returned (or the error of
- * the call); result NULL merges them.
+/* (S) Runs fn(arg) in a thread. Two channels: returned is the fate of the call, *result what fn returned (or the
+ * error of the call); result NULL merges them.
  *
- * A task in here keeps its loop alive. Cancelled while its job is queued, it returns -ECANCELED, and the job never runs.
- * While the job runs it waits all the same, keeps the value, and its next suspending call refuses. With abandon it
- * returns -ECANCELED at once instead: arg must then be memory that lasts until destroy, never the task's stack. Threads in
- * abandoned jobs do not count against the limit, up to four times as many as that: a few jobs that hang do not stop the
- * others.
+ * A task in here keeps its loop alive. Cancelled while its job is queued, it returns -ECANCELED, and the job never
+ * runs. While the job runs it waits all the same, keeps the value, and its next suspending call refuses. With
+ * abandon it returns -ECANCELED at once instead: arg must then be memory that lasts until destroy, never the task's
+ * stack. Threads in abandoned jobs do not count against the limit, up to four times as many as that: a few jobs that
+ * hang do not stop the others.
  *
- * -EINVAL (no fn, an executor of before fork), -EAGAIN (no_wait and a full queue; no thread could be made and there is
- * none), -ESHUTDOWN (the executor is closed, or was before the job ran), -ENOMEM. When some threads could be made and
- * others not, those serve all. */
+ * -EINVAL (no fn, an executor of before fork), -EAGAIN (no_wait and a full queue; no thread could be made and there
+ * is none), -ESHUTDOWN (the executor is closed, or was before the job ran), -ENOMEM. When some threads could be made
+ * and others not, those serve all. */
 ROTA_API ROTA_CHECK int rota_offload(rota_fn *fn, void *arg, intptr_t *result, const rota_offload_options *opt);
 
 #ifdef __cplusplus

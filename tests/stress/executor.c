@@ -1,7 +1,7 @@
-/* An executor against everybody: loops in several threads share one, and each has its own; their tasks have jobs run,
- * cancel some at every stage, abandon some, drain; loops close with jobs under way, and the shared executor is closed by
- * one thread while the others go on. For ThreadSanitizer and AddressSanitizer. Every argument must be destroyed, once.
- * The argument is the number of rounds. */
+/* An executor against everybody: loops in several threads share one, and each has its own; their tasks have jobs
+ * run, cancel some at every stage, abandon some, drain; loops close with jobs under way, and the shared executor is
+ * closed by one thread while the others go on. For ThreadSanitizer and AddressSanitizer. Every argument must be
+ * destroyed, once. The argument is the number of rounds. */
 #include "rota.h"
 #include "tests/stress/stress.h"
 
