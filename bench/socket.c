@@ -173,7 +173,8 @@ static double flood_rota(long kind) {
 
 const struct bench bench_socket[] = {
     { "socket", "udp_ping_pong", "ns", 0, { { "floor", ping_pong_floor }, { "rota", ping_pong_rota } } },
-    { "socket", "udp_packets", "ns", 0, { { "floor", flood_floor }, { "batched", flood_batched }, { "rota", flood_rota } } },
+    { "socket", "udp_packets", "ns", 0,
+      { { "floor", flood_floor }, { "batched", flood_batched }, { "rota", flood_rota } } },
     { "socket", "unix_ping_pong", "ns", 1, { { "floor", ping_pong_floor }, { "rota", ping_pong_rota } } },
     { 0 }
 };

@@ -1,9 +1,9 @@
-/* Messages on sockets: rota_recv, rota_send, rota_recvfrom, rota_sendto, rota_recvmsg, rota_sendmsg, and descriptors that
- * travel in them, rota_send_fds, rota_recv_fds.
+/* Messages on sockets: rota_recv, rota_send, rota_recvfrom, rota_sendto, rota_recvmsg, rota_sendmsg, and descriptors
+ * that travel in them, rota_send_fds, rota_recv_fds.
  *
- * Each is one system call that is tried, and made again when the direction may be ready (rota__fd_call). Invariant: a call
- * whose flags say that it must not wait neither looks at remembered readiness nor changes it, because its -EAGAIN is not
- * about that: no urgent byte, or no error in the queue of errors, says nothing about data.
+ * Each is one system call that is tried, and made again when the direction may be ready (rota__fd_call). Invariant: a
+ * call whose flags say that it must not wait neither looks at remembered readiness nor changes it, because its -EAGAIN
+ * is not about that: no urgent byte, or no error in the queue of errors, says nothing about data.
  *
  * It must not know protocols or names.
  */
@@ -44,8 +44,8 @@ static ssize_t try_message(void *arg) {
     return rota__sys->recvmsg(m->fd, m->msg, flags);
 }
 
-/* To a named unix socket whose queue is full. Its own buffer has room, which is all that poll can see, so no event would
- * come (unix_dgram_poll in the kernel's net/unix/af_unix.c looks at the peer of connected sockets alone). */
+/* To a named unix socket whose queue is full. Its own buffer has room, which is all that poll can see, so no event
+ * would come (unix_dgram_poll in the kernel's net/unix/af_unix.c looks at the peer of connected sockets alone). */
 static bool peer_is_full(const struct message *m) {
     const struct sockaddr *to = m->msg && m->direction == ROTA_WRITE ? m->msg->msg_name : NULL;
     return to && to->sa_family == AF_UNIX && rota__fd_poll(m->fd, ROTA_WRITE) > 0;

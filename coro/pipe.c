@@ -1,7 +1,7 @@
 /* Pairs of descriptors: rota_pipe, rota_socketpair, rota_pty_open.
  *
- * Invariant: on failure nothing is left open, and the caller's array is as it was. They need no loop; where there is one,
- * it learns that the numbers are new.
+ * Invariant: on failure nothing is left open, and the caller's array is as it was. They need no loop; where there is
+ * one, it learns that the numbers are new.
  */
 #include "coro/fd.h"
 #include "rota/net.h"

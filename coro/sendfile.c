@@ -1,9 +1,9 @@
 /* Bytes moved inside the kernel: rota_sendfile, rota_splice.
  *
  * Both use the system's call where it cannot block the loop, and copy through a buffer where there is none, where it
- * refuses the kind of descriptor, or where a descriptor may block (O_NONBLOCK is not set on what others made). Invariant:
- * what was counted has been taken by `out`; of rota_sendfile the position in the file follows that count, so that it can
- * be called again after any error.
+ * refuses the kind of descriptor, or where a descriptor may block (O_NONBLOCK is not set on what others made).
+ * Invariant: what was counted has been taken by `out`; of rota_sendfile the position in the file follows that count, so
+ * that it can be called again after any error.
  */
 #include <unistd.h>
 
@@ -34,8 +34,8 @@ static int kind_of(rota_loop *loop, int fd) {
     return rc < 0 ? rc : rota__fd_find(&loop->fds, fd)->kind;
 }
 
-/* May a system call on it, with no flag to say so, be relied on not to wait? Regular files do not know waiting. Of others
- * the system is asked each time: whoever shares the description can have changed its mode. */
+/* May a system call on it, with no flag to say so, be relied on not to wait? Regular files do not know waiting. Of
+ * others the system is asked each time: whoever shares the description can have changed its mode. */
 static bool never_blocks(rota_loop *loop, int fd) {
     return rota__fd_find(&loop->fds, fd)->kind == ROTA__FD_FILE || rota__sys->is_nonblocking(fd) == 1;
 }

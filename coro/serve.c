@@ -207,8 +207,8 @@ int rota_serve_fd(int listener, rota_client_fn *client, void *arg, const rota_se
         rc = describe(client, arg, opt, &service);
     if (rc == 0)
         rc = check_listens(listener);
-    /* Who else accepts from this queue, a thread of ours or another process, can be faster than an accept that readiness
-     * was announced for; it must not block the loop then. */
+    /* Who else accepts from this queue, a thread of ours or another process, can be faster than an accept that
+     * readiness was announced for; it must not block the loop then. */
     if (rc == 0)
         rc = rota__sys->set_nonblocking(listener, 1);
     if (rc < 0) {

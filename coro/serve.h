@@ -25,8 +25,8 @@ struct rota__service {
 /* (S) Serves on this loop until cancelled or until it fails, with a crew if service->threads says so. Closes fd. */
 int rota__serve(rota_task *task, int fd, const struct rota__service *service);
 
-/* serve_threads.c. Starts the other threads; fd: the listener of this one, which serves too. When one of them ends before
- * it is told to, `scope` is cancelled. Failing, nothing is left of it. */
+/* serve_threads.c. Starts the other threads; fd: the listener of this one, which serves too. When one of them ends
+ * before it is told to, `scope` is cancelled. Failing, nothing is left of it. */
 struct rota__crew;
 int rota__crew_start(struct rota__crew **crew, rota_task *task, int fd, const struct rota__service *service,
                      rota_scope *scope);

@@ -1,13 +1,13 @@
 /* The other threads of a server: each has a loop of its own, which serves like the one that was asked to.
  *
- * Who touches what. A member's `remote` and the crew's `stopping` are read and written under the lock: the remote is there
- * from the moment in which its loop can be told to stop to the moment in which it has stopped anyway. `running`, `error`
- * and `waiter` belong to the first loop's thread: members reach it by one post each, their last act. Invariant: a member
- * that was started posts exactly once, and the crew is freed after that and after its thread was joined, so that no thread
- * ever looks at memory that is gone.
+ * Who touches what. A member's `remote` and the crew's `stopping` are read and written under the lock: the remote is
+ * there from the moment in which its loop can be told to stop to the moment in which it has stopped anyway. `running`,
+ * `error` and `waiter` belong to the first loop's thread: members reach it by one post each, their last act. Invariant:
+ * a member that was started posts exactly once, and the crew is freed after that and after its thread was joined, so
+ * that no thread ever looks at memory that is gone.
  *
- * Only threads are waited for, and they only for their clients' draining: so joining one blocks for the few instructions
- * after its post.
+ * Only threads are waited for, and they only for their clients' draining: so joining one blocks for the few
+ * instructions after its post.
  *
  * It must not know how a loop serves.
  */
@@ -69,8 +69,9 @@ static int bind_like(int fd, int first, const struct sockaddr_storage *addr, soc
     return rc == 0 ? rota__sys->listen(fd, backlog > 0 ? backlog : BACKLOG_DEFAULT) : rc;
 }
 
-/* The first listener was bound without SO_REUSEPORT, if its options did not ask for it, and gets it only now: so a server
- * that is started a second time by mistake still fails with -EADDRINUSE, instead of taking every other connection. */
+/* The first listener was bound without SO_REUSEPORT, if its options did not ask for it, and gets it only now: so a
+ * server that is started a second time by mistake still fails with -EADDRINUSE, instead of taking every other
+ * connection. */
 static int listener_of_its_own(int first, int backlog) {
     struct sockaddr_storage addr;
     socklen_t len = sizeof addr;
@@ -88,8 +89,8 @@ static int listener_of_its_own(int first, int backlog) {
     return rc < 0 ? rc : fd;
 }
 
-/* Shared: one queue, of which each accept takes one. A descriptor of its own even so: a number that several loops close is
- * closed under somebody. */
+/* Shared: one queue, of which each accept takes one. A descriptor of its own even so: a number that several loops close
+ * is closed under somebody. */
 static int new_listener(int first, const struct rota__service *service) {
     int fd = service->spread ? listener_of_its_own(first, service->backlog) : -1;
     return fd >= 0 ? fd : rota__sys->dup_fd(first);

@@ -1,7 +1,7 @@
 /* Options and addresses of sockets: rota_set_*, rota_socket_error, rota_local_address, rota_peer_address.
  *
- * Each is a system call or a few, none waits, and no loop is needed. Invariant: a time is rounded up, never to "off". It
- * must not know what a socket is used for.
+ * Each is a system call or a few, none waits, and no loop is needed. Invariant: a time is rounded up, never to "off".
+ * It must not know what a socket is used for.
  */
 #include <netinet/in.h>
 #include <netinet/tcp.h>

@@ -29,7 +29,8 @@ static int bind_to(int fd, const rota_address *a) {
     return rota__sys->bind(fd, (const struct sockaddr *)&a->addr, a->len);
 }
 
-/* A connection that is refused is what tells a dead file from a served one; but what is no socket at all refuses too. */
+/* A connection that is refused is what tells a dead file from a served one; but what is no socket at all refuses
+ * too. */
 static bool is_dead(int type, const rota_address *a, const char *path) {
     int fd = rota__sys->is_socket_file(path) == 1 ? rota__sys->socket(AF_UNIX, type, 0) : -1;
     if (fd < 0)

@@ -1,6 +1,6 @@
-/* An echo server on several loops, each on a thread of its own: one option of rota_serve. Clients are spread among them by
- * the system; what a client is made of stays on its thread, so the only thing that needs care is what all of them share.
- * SIGINT or SIGTERM ends it.
+/* An echo server on several loops, each on a thread of its own: one option of rota_serve. Clients are spread among them
+ * by the system; what a client is made of stays on its thread, so the only thing that needs care is what all of them
+ * share. SIGINT or SIGTERM ends it.
  *
  *     echo_threads [PORT [THREADS]]      0, any port; 4 threads */
 #include <signal.h>

@@ -1,5 +1,5 @@
-/* A UDP echo server and a client in one program: datagrams keep their borders, carry the address that they came from, and
- * an empty one is one too. */
+/* A UDP echo server and a client in one program: datagrams keep their borders, carry the address that they came from,
+ * and an empty one is one too. */
 #include <stdio.h>
 #include <string.h>
 

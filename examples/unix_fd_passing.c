@@ -1,5 +1,5 @@
-/* Descriptors travel over a unix socket: the receiver gets one end of a pipe and reads from it while the sender has closed
- * its own copy long ago. This is how a process that may open a file hands it to one that may not. */
+/* Descriptors travel over a unix socket: the receiver gets one end of a pipe and reads from it while the sender has
+ * closed its own copy long ago. This is how a process that may open a file hands it to one that may not. */
 #include <stdio.h>
 
 #include "rota.h"

@@ -350,7 +350,8 @@ Everywhere(crews)
 /* Every public call of net.h that may suspend. tests/everywhere/check.py holds it against the header. */
 static const char *const suspending[] = {
     "rota_recv", "rota_recv_fds", "rota_recvfrom", "rota_recvmsg", "rota_send", "rota_send_fds", "rota_sendfile",
-    "rota_sendmsg", "rota_sendto", "rota_serve_fd", "rota_splice", "rota_udp_bind", "rota_udp_connect", "rota_unix_dial",
+    "rota_sendmsg", "rota_sendto", "rota_serve_fd", "rota_splice", "rota_udp_bind", "rota_udp_connect",
+    "rota_unix_dial",
 };
 
 static const struct scenario *const scenarios[] = {

@@ -1,5 +1,5 @@
-/* Every system call of a program that uses sockets of every kind fails once, and from there on; and every allocation. Each
- * run ends, with success or an error, and gives back every descriptor, thread and byte. */
+/* Every system call of a program that uses sockets of every kind fails once, and from there on; and every allocation.
+ * Each run ends, with success or an error, and gives back every descriptor, thread and byte. */
 #include <stdatomic.h>
 #include <stddef.h>
 

@@ -322,8 +322,13 @@ static intptr_t full_receiver(void *cancelled) {
     return 0;
 }
 
-Test(message, sender_waits_for_a_full_receiver, .disabled = NOT_LINUX) { cr_expect_eq(run_task(full_receiver, NULL), 0); }
-Test(message, cancelled_before_a_full_receiver, .disabled = NOT_LINUX) { cr_expect_eq(run_task(full_receiver, &shim), 0); }
+Test(message, sender_waits_for_a_full_receiver, .disabled = NOT_LINUX) {
+    cr_expect_eq(run_task(full_receiver, NULL), 0);
+}
+
+Test(message, cancelled_before_a_full_receiver, .disabled = NOT_LINUX) {
+    cr_expect_eq(run_task(full_receiver, &shim), 0);
+}
 
 /* ---- interruptions ---- */
 

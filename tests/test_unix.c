@@ -12,7 +12,9 @@ static void remove_folder(void) { cr_expect_eq(rmdir(folder), 0, "something was 
 
 #define Unix_test(name)                                                                         \
     static intptr_t name##_task(void *unused);                                                  \
-    Test(unix_socket, name, .init = make_folder, .fini = remove_folder) { cr_expect_eq(run_task(name##_task, NULL), 0); } \
+    Test(unix_socket, name, .init = make_folder, .fini = remove_folder) {                       \
+        cr_expect_eq(run_task(name##_task, NULL), 0);                                           \
+    }                                                                                           \
     static intptr_t name##_task(void *unused __attribute__((unused)))
 
 static const char *in_folder(const char *name) {
