@@ -102,6 +102,9 @@ static inline __attribute__((always_inline)) int run(rota_gen *g, unsigned state
 static int check(const rota_gen *g) {
     if (!g)
         return -EINVAL;
+    /* The stack, with the coroutine on it, went with the loop's pool. */
+    if (g->pooled_ && g->co_ && g->loop_->state == ROTA__LOOP_CLOSED)
+        return -ESHUTDOWN;
     if (g->co_ && !rota__co_mine(g->co_))
         return -EPERM;
     return g->state_ == RUNNING || g->state_ == CLOSING ? -EBUSY : 0;
@@ -171,6 +174,10 @@ int rota_gen_yield(rota_gen *g, intptr_t value, intptr_t *in) {
 int rota_gen_close(rota_gen *g) {
     intptr_t out = 0;
     int rc = check(g);
+    if (rc == -ESHUTDOWN) {
+        g->state_ = FINISHED;
+        g->co_ = NULL;
+    }
     if (rc < 0)
         return rc;
     if (g->state_ == FRESH) {

@@ -396,7 +396,7 @@ ssize_t rota_stream_read(rota_stream *s, void *buf, size_t n) {
     rota__leave_forgotten();
     struct rota__stream_op op;
     rota_task *task;
-    int rc = begin(s, reading, &op, &task);
+    int rc = buf || !n ? begin(s, reading, &op, &task) : -EINVAL;
     if (rc < 0)
         return rc;
     return end(s, reading, &op, task, n ? read_some(s, &op, task, buf, n) : 0);
@@ -409,7 +409,7 @@ int rota_stream_read_exact(rota_stream *s, void *buf, size_t n, size_t *done) {
     size_t sum = 0;
     if (done)
         *done = 0;
-    int rc = begin(s, reading, &op, &task);
+    int rc = buf || !n ? begin(s, reading, &op, &task) : -EINVAL;
     if (rc < 0)
         return rc;
     ssize_t r = 1;

@@ -176,6 +176,8 @@ static int watch_by_fd(rota_loop *loop, rota_child *c) {
 /* ---- public ---- */
 
 void rota_child_init(rota_child *c, pid_t pid, void (*fn)(rota_child *child, int status, void *arg), void *arg) {
+    if (!c)
+        return;
     c->next_ = NULL;
     c->prev_ = NULL;
     c->loop_ = NULL;

@@ -318,6 +318,8 @@ void rota__fd_check_stale(rota_loop *loop) {
 
 void rota_watcher_init(rota_watcher *w, int fd, unsigned events,
                        void (*fn)(rota_watcher *watcher, unsigned ready, void *arg), void *arg) {
+    if (!w)
+        return;
     w->next_ = NULL;
     w->fn = fn;
     w->arg = arg;

@@ -501,6 +501,8 @@ static void run_soon(rota_ready *ready) {
 }
 
 void rota_soon_init(rota_soon *soon, void (*fn)(rota_soon *soon, void *arg), void *arg) {
+    if (!soon)
+        return;
     soon->ready_.next_ = NULL;
     soon->ready_.run_ = run_soon;
     soon->ready_.hint_ = soon;
@@ -536,6 +538,8 @@ int rota_soon_stop(rota_loop *loop, rota_soon *soon) {
 /* ---- timers ---- */
 
 void rota_timer_init(rota_timer *timer, void (*fn)(rota_timer *timer, void *arg), void *arg) {
+    if (!timer)
+        return;
     memset(timer, 0, sizeof *timer);
     timer->fn = fn;
     timer->arg = arg;

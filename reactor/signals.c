@@ -218,6 +218,8 @@ void rota__signals_stop_all(rota_loop *loop) {
 
 void rota_signal_init(rota_signal *w, int signo,
                       void (*fn)(rota_signal *watcher, int signo, void *arg), void *arg) {
+    if (!w)
+        return;
     w->next_ = NULL;
     w->prev_ = NULL;
     w->loop_ = NULL;

@@ -23,6 +23,8 @@ static void tick(rota_timer *timer, void *arg) {
 }
 
 void rota_ticker_init(rota_ticker *ticker, void (*fn)(rota_ticker *ticker, uint64_t periods, void *arg), void *arg) {
+    if (!ticker)
+        return;
     rota_timer_init(&ticker->timer_, tick, ticker);
     ticker->period_ = ticker->next_ = 0;
     ticker->fn = fn;

@@ -41,7 +41,7 @@ ROTA_API ROTA_CHECK int rota_gen_open_at(rota_at at, rota_gen *g, rota_gen_fn *f
  * to its next yield: ROTA_YIELDED and *value; when it has returned, ROTA_DONE and *value is what it returned, or its
  * error, once; after that, and after a close, ROTA_DONE with 0. value may be NULL; an error leaves *value alone.
  * -EBUSY: the body is under way (it waits, in another task's next), -EPERM: another thread, -EINVAL: not open,
- * -EFAULT: it overran its caller's stack, and is finished. */
+ * -EFAULT: it overran its caller's stack, and is finished. -ESHUTDOWN: its loop has closed. */
 ROTA_API ROTA_CHECK int rota_gen_next(rota_gen *g, intptr_t *value);
 
 /* The same; the body's yield gives `in` to it. The first one of a generator that has not started is dropped. */
@@ -60,7 +60,8 @@ ROTA_API ROTA_CHECK int rota_gen_yield(rota_gen *self, intptr_t value, intptr_t 
 /* (S: when the body's cleanup does; not interrupted then, though the cleanup sees a cancellation.) Ends it early: a
  * body that stands at a yield goes on there with -ECANCELED until it has returned; one that has not started never
  * runs (and is reported in debug mode). What its cleanup failed with, else 0. Closing twice, or an unopened (all-zero)
- * one, is 0. -EBUSY: the body is under way; -EPERM: another thread; -EFAULT as next. */
+ * one, is 0. -EBUSY: the body is under way; -EPERM: another thread; -EFAULT as next; -ESHUTDOWN: its loop has closed, and
+ * the body's cleanup can never run. */
 ROTA_API int rota_gen_close(rota_gen *g);
 
 /* True when the body has returned, or the generator is closed. */
