@@ -26,12 +26,29 @@ static inline __attribute__((always_inline)) ROTA__SANITIZE_FIBER *own_fiber(rot
     return rota__task_fiber(task);
 }
 
-/* Debug mode, or a trace: what ran has stopped, or has ended. */
+/* A loop with C++ exceptions: what the thread keeps about them changes places with what was kept for the task. So
+ * while a task runs its runner keeps the loop's own (which may itself run inside a catch block). */
+static void swap_exceptions(rota_loop *loop, rota_task *task) {
+    if (!loop->options.cpp_exceptions)
+        return;
+    struct rota__exceptions *thread = loop->options.cpp_exceptions(), its = task->runner->exceptions;
+    task->runner->exceptions = *thread;
+    *thread = its;
+}
+
+/* Debug mode, a trace or C++ exceptions: what ran has stopped, or has ended; another is about to run. */
 static __attribute__((noinline, cold)) void left_watched(rota_loop *loop) {
+    swap_exceptions(loop, loop->running);
     if (loop->debug)
         rota__step_end(loop, 0);
     if (loop->traced)
         rota__trace_leaves(loop->running);
+}
+
+static __attribute__((noinline, cold)) void enters_watched(rota_loop *loop, rota_ready *entry) {
+    swap_exceptions(loop, (rota_task *)entry);
+    if (loop->traced)
+        rota__trace_enters(entry);
 }
 
 /* Leaves the running task, whose context goes to *save, and which either is queued somewhere or has ended. */
@@ -43,8 +60,8 @@ static inline __attribute__((always_inline)) int switch_away(rota_loop *loop, RO
             left_watched(loop);
         if (!entry || entry->run_ != rota__task_run || rota__loop_budget_spent(loop))
             return rota__fiber_switch(fiber, save, &rota__tasks_of(loop)->fiber, loop->context, 0);
-        if (loop->traced)
-            rota__trace_enters(entry);
+        if (loop->watched)
+            enters_watched(loop, entry);
     }
     rota__ready_drop(&loop->ready, entry);
     rota_task *next = (rota_task *)entry; /* its first member */
@@ -60,6 +77,8 @@ void rota__task_run(rota_ready *ready) {
     rota_loop *loop = task->loop;
     ROTA__SANITIZE_FIBER *fiber = &rota__tasks_of(loop)->fiber;
     rota__fiber_here(fiber);
+    if (__builtin_expect(loop->watched, 0))
+        swap_exceptions(loop, task); /* a trace has been told of it */
     loop->running = task;
     loop->counts.entered_tasks++;
     (void)rota__fiber_switch(fiber, &loop->context, rota__task_fiber(task), ready->hint_, task->woken);
@@ -142,9 +161,11 @@ bool rota__run_eagerly(rota_task *self, rota_task *child) {
         return false;
     self->woken = 0;
     loop->counts.steps += 2; /* the child's first, and ours: it goes back into the queue's front, and out again */
-    if (__builtin_expect(loop->traced, 0)) {
-        rota__trace_leaves(self);
-        rota__trace_enters(&child->ready);
+    if (__builtin_expect(loop->watched, 0)) {
+        swap_exceptions(loop, self);
+        if (loop->traced)
+            rota__trace_leaves(self);
+        enters_watched(loop, &child->ready);
     }
     loop->running = child;
     ROTA__SANITIZE_FIBER here;

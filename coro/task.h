@@ -39,6 +39,12 @@ struct rota__scope_note {
 };
 enum { ROTA__SCOPE_NOTES = 4 };    /* a power of 2 */
 
+/* What C++ keeps for each thread (Itanium C++ ABI: Exception Handling, 2.2.2, __cxa_eh_globals). */
+struct rota__exceptions {
+    void *caught;
+    unsigned uncaught;
+};
+
 /* What runs tasks, one after the other: a stack with its trampoline, and what a task needs only until it has ended.
  * Lies at the top of its stack, in the page that every task touches anyway, so none of it adds to a task's memory.
  * Between two tasks it is suspended in its trampoline, so that a spawn has no context to make. */
@@ -62,6 +68,7 @@ struct rota__runner {
     struct rota__stack stack;
     struct rota__garbage garbage;
     void *spent;                   /* a context that is not to be continued */
+    struct rota__exceptions exceptions;  /* of its task while that does not run; meanwhile, of the loop's own stack */
     ROTA__SANITIZE_FIBER *now_on;  /* for sanitizers: of the stack that it is to be continued on */
     ROTA__SANITIZE_FIBER fiber;
 };

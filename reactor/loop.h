@@ -66,7 +66,7 @@ struct rota_loop {
     bool in_turn;
     bool stop;
     bool debug;
-    bool watched;                 /* debug || traced: each step comes by */
+    bool watched;                 /* debug, traced or C++ exceptions: each step comes by */
     bool is_virtual;
     uint8_t state;                /* enum rota__loop_state */
 

@@ -1,7 +1,7 @@
 /* The counters and the trace hook: rota_loop_counters, rota_loop_set_trace, and what the files of the reactor tell of.
  *
- * Invariant: loop->traced is set exactly while somebody listens, loop->watched while that or debug mode is on; in
- * neither case is anything here called but rota_loop_counters. Everything that happens is told once, by the place where
+ * Invariant: loop->traced is set exactly while somebody listens, loop->watched while that or debug mode is on (or tasks have
+ * C++ exceptions of their own, see park.c); in no other case is anything here called but rota_loop_counters. Everything that happens is told once, by the place where
  * it happens, in the order in which it happens.
  * It must not know what a task is: upper->who fills in who runs.
  */
@@ -21,7 +21,7 @@ void rota__trace(rota_loop *loop, rota_trace_event *event) {
 
 void rota__watched_changed(rota_loop *loop) {
     loop->traced = loop->tracer.fn || loop->tracer.file;
-    loop->watched = loop->debug || loop->traced;
+    loop->watched = loop->debug || loop->traced || loop->options.cpp_exceptions;
     if (loop->budget > 1)
         loop->budget = 1; /* the next to leave comes by, and the count goes on as it must from there */
 }
