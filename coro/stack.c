@@ -281,6 +281,13 @@ int rota__stack_adopt(void *memory, size_t size, struct rota__stack *stack) {
     return 0;
 }
 
+bool rota__stack_guards_address(const struct rota__stack *stack, const void *address) {
+    if (stack->size_class == ROTA__STACK_ADOPTED)
+        return false;
+    size_t page = page_size(), guard = guard_of(span_of_stack(stack->size, page), page);
+    return (uintptr_t)stack->base - (uintptr_t)address - 1 < guard;
+}
+
 /* Looks for the lowest page that is in memory: a function with a large array touches its far end first. Filling
  * stacks with a pattern instead would touch every page of them. */
 size_t rota__stack_used(const struct rota__stack *stack) {

@@ -72,6 +72,9 @@ void rota__stack_unmap(struct rota__stack *stack);
  * at its low end. */
 int rota__stack_adopt(void *memory, size_t size, struct rota__stack *stack);
 
+/* Does the address lie in the guard below the stack? */
+bool rota__stack_guards_address(const struct rota__stack *stack, const void *address);
+
 /* Only for an adopted stack: is the canary as it was? Inline, as every park asks it. */
 enum { ROTA__STACK_CANARY_BYTES = 16 };
 

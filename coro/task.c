@@ -94,6 +94,7 @@ static void free_blocks(rota_loop *loop) {
         tasks->slabs = slab->next;
         rota__free(&loop->allocator, slab, sizeof *slab + slab->n * sizeof *slab->tasks);
     }
+    rota__overflow_unwatch(&tasks->overflow);
     rota__free(&loop->allocator, tasks, sizeof *tasks);
 }
 
@@ -126,6 +127,8 @@ int rota__tasks_need(rota_loop *loop) {
     tasks->default_class = rota__stack_class_of(&tasks->stacks, tasks->default_stack);
     loop->upper_data = tasks;
     loop->upper = &upper;
+    if (loop->debug || loop->options.report_overflow)
+        rota__overflow_watch(&tasks->overflow);
     return 0;
 }
 

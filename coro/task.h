@@ -7,6 +7,7 @@
 # error "reactor/ must not include coro/: lower layers never see upper ones"
 #endif
 
+#include "coro/overflow.h"
 #include "coro/sanitize.h"
 #include "coro/stack.h"
 #include "reactor/loop.h"
@@ -134,6 +135,7 @@ struct rota__tasks {
     struct rota_executor *executor;       /* the loop's own; NULL: none was needed yet (executor.c) */
     struct rota__port *ports;                   /* to the executors that it uses */
     ROTA__SANITIZE_FIBER fiber;           /* the loop's own stack */
+    struct rota__overflow overflow;       /* report_overflow: see overflow.h */
     struct rota__stack adopted;           /* of the last task that ended on its caller's memory: only for */
     ROTA__SANITIZE_FIBER adopted_fiber;   /* the tools that watch, the memory is the caller's again */
 };

@@ -572,6 +572,8 @@ static int sys_sigaction(int signo, const struct sigaction *action, struct sigac
 
 static int sys_sigpending(sigset_t *set) { return (int)checked(sigpending(set)); }
 
+static int sys_sigaltstack(const stack_t *stack, stack_t *old) { return (int)checked(sigaltstack(stack, old)); }
+
 static int sys_sigmask(int how, const sigset_t *set, sigset_t *old) { return -pthread_sigmask(how, set, old); }
 
 /* Signals are blocked around the creation, not at the thread's start: a thread inherits the mask, so there is
@@ -733,7 +735,8 @@ const struct rota__sys rota__sys_real = {
     .sendfile = sys_sendfile, .splice = sys_splice,
     .mmap = sys_mmap, .munmap = sys_munmap, .mprotect_none = sys_mprotect_none, .madvise = sys_madvise,
     .mincore = SYSTEM_MINCORE,
-    .sigaction = sys_sigaction, .sigmask = sys_sigmask, .sigpending = sys_sigpending, .sigtake = sys_sigtake,
+    .sigaction = sys_sigaction, .sigaltstack = sys_sigaltstack,
+    .sigmask = sys_sigmask, .sigpending = sys_sigpending, .sigtake = sys_sigtake,
     .thread = sys_thread, .thread_name = sys_thread_name, .processors = sys_processors,
     .getaddrinfo = sys_getaddrinfo, .freeaddrinfo = sys_freeaddrinfo,
     .preadv_nowait = sys_preadv_nowait,

@@ -117,6 +117,7 @@ struct rota__sys {
 
     /* signals and threads */
     int (*sigaction)(int signo, const struct sigaction *action, struct sigaction *old);
+    int (*sigaltstack)(const stack_t *stack, stack_t *old);
     int (*sigmask)(int how, const sigset_t *set, sigset_t *old);
     int (*sigpending)(sigset_t *set);                           /* of this thread and of the process */
     int (*sigtake)(const sigset_t *set);                        /* takes one that is pending, without waiting */

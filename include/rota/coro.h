@@ -230,6 +230,14 @@ ROTA_API ROTA_CHECK int rota_loop_each_task(rota_loop *loop, rota_each_task_fn *
  * -EAGAIN half-way. No SIGPIPE, no memory. 0; -EINVAL, -EPERM, -ESHUTDOWN, errors of write(2). */
 ROTA_API ROTA_CHECK int rota_loop_dump(rota_loop *loop, int fd);
 
+/* What happens when a task needs more stack than it has: a mapped stack ends at a guard, so the process gets SIGSEGV (on
+ * some systems SIGBUS), as at the end of a thread's stack. With rota_loop_options.report_overflow, or in debug mode, a
+ * line on standard error first says which task it was, where it was spawned, and how large its stack is. For that the
+ * first such loop installs handlers of both signals, which go when the last such loop is freed, and the loop's thread
+ * gets an alternate signal stack if it has none. Faults that are no overflow of the running task's own stack (a
+ * generator's body has its own) are passed to the handler that was there before, or do what they do without one. In
+ * effect from the first spawn on; where it cannot be had, the loop goes without. */
+
 /* Most bytes of stack used so far; 0 when it cannot be known. */
 ROTA_API size_t rota_task_stack_used(const rota_task *task);
 

@@ -132,6 +132,8 @@ typedef struct rota_loop_options {
     size_t stack_size;                /* usable bytes of a task's stack; 0: 64 KiB */
     unsigned max_tasks;               /* tasks alive at once, else spawn gives -EAGAIN; 0: no limit */
     unsigned threads;                 /* most threads of its own executor (rota/executor.h); 0: 4 */
+    bool report_overflow;             /* a task that overruns its stack is named on standard error before the signal
+                                         does what it always did; debug mode sets it too. See rota/coro.h */
     void *(*cpp_exceptions)(void);    /* ROTA_CPP_EXCEPTIONS: tasks may suspend inside catch; NULL: they may not */
 } rota_loop_options;
 
