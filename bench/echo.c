@@ -1,100 +1,86 @@
-/* TCP echo on loopback: CPU time of the server for a request of 64 bytes, with 64 connections that each send the
- * next request when the answer has come. Server and load generator are processes of their own; the server's CPU
- * time is read by itself. The floor is a hand-written edge-triggered epoll server without any library. */
+/* TCP echo on loopback, what the server pays for a request; idle connections, what they hold. The servers: by hand,
+ * edge-triggered, without any library (floor); rota's tasks (rota); rota's watchers (callbacks). The load is in load.c. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
-#include <signal.h>
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bench.h"
+#include "load.h"
 #include "rota.h"
 
-enum { SIZE = 64, REQUESTS = 200000 };
+enum { SMALL = 2048, LARGE = 16384 };
 
-static long requests(void) { return REQUESTS / bench_divide; }
+static char shared[LARGE];
+static size_t room;
 
-static double cpu_us(void) {
-    struct rusage u;
-    getrusage(RUSAGE_SELF, &u);
-    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e6 + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
-}
-
-static int listen_socket(struct sockaddr_in *addr) {
-    socklen_t len = sizeof *addr;
+static int listen_socket(void) {
+    struct sockaddr_in addr = { .sin_family = AF_INET };
+    socklen_t len = sizeof addr;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    memset(addr, 0, sizeof *addr);
-    addr->sin_family = AF_INET;
-    addr->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (fd < 0 || bind(fd, (struct sockaddr *)addr, len) < 0 || listen(fd, 1024) < 0 ||
-        getsockname(fd, (struct sockaddr *)addr, &len) < 0)
+    addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&addr, len) < 0 || listen(fd, 1024) < 0 ||
+        getsockname(fd, (struct sockaddr *)&addr, &len) < 0)
         bench_die("listen");
+    printf("port %d\n", ntohs(addr.sin_port));
+    fflush(stdout);
     return fd;
 }
 
-/* ---- the load ---- */
-
-static int dial(const struct sockaddr_in *addr) {
-    int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || connect(fd, (const struct sockaddr *)addr, sizeof *addr) < 0)
-        bench_die("connect");
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    return fd;
-}
-
-static void load(const struct sockaddr_in *addr, long connections, long n) {
-    char buf[SIZE] = { 0 };
-    struct epoll_event events[256];
-    int ep = epoll_create1(EPOLL_CLOEXEC);
-    for (long i = 0; i < connections; i++) {
-        int fd = dial(addr);
-        struct epoll_event e = { .events = EPOLLIN, .data.fd = fd };
-        epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e);
-        if (write(fd, buf, SIZE) != SIZE)
-            bench_die("write");
-    }
+/* Loopback takes all at once but for the first large answers, while its buffers grow. */
+static bool send_all(int fd, const char *data, ssize_t n) {
     while (n > 0) {
-        int ready = epoll_wait(ep, events, 256, 5000);
-        if (ready <= 0)
-            bench_die("the server does not answer");
-        for (int i = 0; i < ready; i++, n--) {
-            int fd = events[i].data.fd;
-            if (recv(fd, buf, SIZE, MSG_WAITALL) != SIZE || write(fd, buf, SIZE) != SIZE)
-                bench_die("echo");
-        }
+        ssize_t sent = send(fd, data, (size_t)n, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EAGAIN)
+            poll(&(struct pollfd){ .fd = fd, .events = POLLOUT }, 1, -1);
+        else if (sent < 0)
+            return false;
+        else
+            data += sent, n -= sent;
     }
+    return true;
 }
 
-/* ---- servers: each runs until SIGTERM, and then reports its CPU time ---- */
+/* What has come is echoed; false at the end. A short read has emptied the socket, so that the read into EAGAIN can be
+ * left out. */
+static bool echo_ready(int fd) {
+    ssize_t got;
+    do {
+        got = recv(fd, shared, room, 0);
+        if (got == 0 || (got < 0 && errno != EAGAIN) || (got > 0 && !send_all(fd, shared, got)))
+            return false;
+    } while (got == (ssize_t)room);
+    return true;
+}
 
-static volatile sig_atomic_t ended;
-static void end(int signo) { (void)signo; ended = 1; }
+static int accept_one(int listener) {
+    int on = 1, fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0)
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    return fd;
+}
 
-static void serve_floor(int listener) {
-    char buf[4096];
+static _Noreturn void serve_floor(void) {
+    int listener = listen_socket(), ep = epoll_create1(EPOLL_CLOEXEC), client;
     struct epoll_event events[1024], e = { .events = EPOLLIN | EPOLLET, .data.fd = listener };
-    int ep = epoll_create1(EPOLL_CLOEXEC);
     epoll_ctl(ep, EPOLL_CTL_ADD, listener, &e);
-    while (!ended) {
+    for (;;) {
         int n = epoll_wait(ep, events, 1024, -1);
         for (int i = 0; i < n; i++) {
-            int fd = events[i].data.fd, client;
+            int fd = events[i].data.fd;
             if (fd != listener) {
-                ssize_t got = recv(fd, buf, sizeof buf, 0);
-                if (got > 0 && send(fd, buf, (size_t)got, MSG_NOSIGNAL) == got)
-                    continue;
-                close(fd);
+                if (!echo_ready(fd))
+                    close(fd);
                 continue;
             }
-            while ((client = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
-                int on = 1;
-                setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+            while ((client = accept_one(listener)) >= 0) {
                 struct epoll_event c = { .events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.fd = client };
                 epoll_ctl(ep, EPOLL_CTL_ADD, client, &c);
             }
@@ -102,81 +88,116 @@ static void serve_floor(int listener) {
     }
 }
 
-static intptr_t echo(void *arg) {
-    char buf[4096];
-    int on = 1, fd = *(int *)arg;
-    ssize_t n;
+/* ---- rota: a task for each connection, its buffer on its stack ---- */
+
+static intptr_t echo_with(int fd, char *buf, size_t n) {
+    int on = 1;
+    ssize_t got;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    while ((n = rota_read(fd, buf, sizeof buf)) > 0)
-        if (rota_write_all(fd, buf, (size_t)n, NULL) < 0)
+    while ((got = rota_read(fd, buf, n)) > 0)
+        if (rota_write_all(fd, buf, (size_t)got, NULL) < 0)
             break;
     rota_close(fd);
-    return 0; /* the load ends by closing in the middle: no failure */
+    return 0;
+}
+
+static intptr_t echo_small(void *arg) {
+    char buf[SMALL];
+    return echo_with(*(int *)arg, buf, sizeof buf);
+}
+
+static intptr_t echo_large(void *arg) {
+    char buf[LARGE];
+    return echo_with(*(int *)arg, buf, sizeof buf);
 }
 
 static intptr_t acceptor(void *arg) {
-    int listener = *(int *)arg;
+    int listener = listen_socket();
+    (void)arg;
     for (;;) {
         int fd = rota_accept(listener, NULL, NULL);
         if (fd < 0)
             return fd;
-        if (rota_spawn(NULL, echo, &fd, &(rota_spawn_options){ .arg_size = sizeof fd }) < 0)
+        if (rota_spawn(NULL, room > SMALL ? echo_large : echo_small, &fd,
+                       &(rota_spawn_options){ .arg_size = sizeof fd }) < 0)
             rota_close(fd);
     }
 }
 
-static intptr_t until_term(void *arg) {
-    rota_signals stop;
-    rota_task *task;
-    int rc = rota_signals_open(&stop, ROTA_SIGNAL(SIGTERM));
-    if (rc < 0 || (rc = rota_spawn(&task, acceptor, arg, NULL)) < 0)
-        return rc;
-    rc = rota_signals_wait(&stop);
-    rota_signals_close(&stop);
-    rota_cancel(task, "the load is done");
-    return rota_join(task, NULL) == -ECANCELED && rc > 0 ? 0 : -1;
+/* ---- callbacks: a watcher for each connection, one buffer for all ---- */
+
+static rota_loop *loop;
+
+static void on_client(rota_watcher *w, unsigned ready, void *arg) {
+    (void)arg;
+    if (ready & ROTA_CLOSED)
+        free(w);
+    else if (!echo_ready(w->fd))
+        rota_fd_close(loop, w->fd);
 }
 
-static void serve_rota(int listener) {
-    if (rota_run(until_term, &listener, NULL, NULL) < 0)
-        bench_die("serve");
-}
-
-static double measure(void (*serve)(int), long connections) {
-    struct sockaddr_in addr;
-    int report[2], status;
-    int listener = listen_socket(&addr);
-    double us = 0;
-    if (pipe(report) < 0)
-        bench_die("pipe");
-    pid_t server = fork();
-    if (server == 0) {
-        signal(SIGTERM, end);
-        serve(listener);
-        us = cpu_us();
-        _exit(write(report[1], &us, sizeof us) != sizeof us);
+static void on_listener(rota_watcher *w, unsigned ready, void *arg) {
+    int fd;
+    (void)ready, (void)arg;
+    while ((fd = accept_one(w->fd)) >= 0) {
+        rota_watcher *client = malloc(sizeof *client);
+        rota_watcher_init(client, fd, ROTA_READ, on_client, NULL);
+        if (rota_watcher_start(loop, client) < 0)
+            bench_die("rota_watcher_start");
     }
-    close(listener);
-    pid_t client = fork();
-    if (client == 0) {
-        load(&addr, connections, requests());
-        _exit(0);
-    }
-    waitpid(client, &status, 0);
-    kill(server, SIGTERM);
-    if (status != 0 || read(report[0], &us, sizeof us) != sizeof us)
-        bench_die("a process failed");
-    waitpid(server, &status, 0);
-    close(report[0]);
-    close(report[1]);
-    return us / (double)requests();
 }
 
-static double floor_echo(long n) { return measure(serve_floor, n); }
-static double rota_echo(long n) { return measure(serve_rota, n); }
+static int serve_callbacks(void) {
+    rota_watcher w;
+    rota_watcher_init(&w, listen_socket(), ROTA_READ, on_listener, NULL);
+    if (rota_loop_new(&loop, NULL) < 0 || rota_watcher_start(loop, &w) < 0)
+        bench_die("rota_loop_new");
+    return rota_loop_run(loop);
+}
+
+int load_serve(const char *row, long bytes) {
+    struct rlimit limit;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    room = bytes > SMALL ? LARGE : SMALL;
+    if (strcmp(row, "floor") == 0)
+        serve_floor();
+    if (strcmp(row, "callbacks") == 0)
+        return serve_callbacks();
+    return rota_run(acceptor, NULL, NULL, NULL) < 0;
+}
+
+/* ---- rows ---- */
+
+static double row(const char *scenario, char *server) {
+    char *words[] = { "/proc/self/exe", "--serve", server };
+    return load_run(scenario, words, 3);
+}
+
+static const char *const names[] = { "echo_1", "echo_64", "echo_64_calls", "echo_64_user_share", "echo_1000",
+                                     "echo_10000", "echo_16k", "echo_depth8", "echo_churn", "idle_bytes" };
+
+static double floor_row(long n) { return row(names[n], "floor"); }
+static double rota_row(long n) { return row(names[n], "rota"); }
+static double callbacks_row(long n) { return row(names[n], "callbacks"); }
+
+#define ROWS { { "floor", floor_row }, { "rota", rota_row }, { "callbacks", callbacks_row } }
 
 const struct bench bench_echo[] = {
-    { "echo", "echo_64", "us", 64, { { "floor", floor_echo }, { "rota", rota_echo } } },
-    { "echo", "echo_1000", "us", 1000, { { "floor", floor_echo }, { "rota", rota_echo } } },
+    { "echo", "echo_1", "us", 0, ROWS },
+    { "echo", "echo_64", "us", 1, ROWS },
+    { "echo", "echo_64_calls", "calls", 2, ROWS },
+    { "echo", "echo_64_user_share", "%", 3, ROWS },
+    { "echo", "echo_1000", "us", 4, ROWS },
+    { "echo", "echo_10000", "us", 5, ROWS },
+    { "echo", "echo_16k", "us", 6, ROWS },
+    { "echo", "echo_depth8", "us", 7, ROWS },
+    { "echo", "echo_churn", "us", 8, ROWS },
+    { 0 }
+};
+
+const struct bench bench_idle[] = {
+    { "idle", "idle_bytes", "B", 9, ROWS },
     { 0 }
 };

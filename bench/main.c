@@ -1,23 +1,35 @@
-/* Runs the benchmarks: rows of one benchmark in turn, medians, a table a group, bench-results.json.
+/* Runs rota's rows and the floors. By hand, a table of groups; for tools/bench.py, which adds the peers, one row at a
+ * time.
  *
- *   bench [--quick] [--runs N] [--list] [--json FILE] [GROUP...]
+ *   bench [--quick] [--runs N] [--list] [GROUP...]  rows of one benchmark in turn, medians
+ *   bench --rows                                    every row: group, name, unit, row; separated by tabs
+ *   bench [--divide D] --row ROW NAME               one value of one row: "NAME VALUE", or "NAME - WHY"
+ *   bench [--divide D] --load SCENARIO PROGRAM...   the load of echo on a server that is another program; as --row
+ *   bench --serve ROW BYTES                         an echo server with buffers of so many bytes; prints "port N"
+ *   bench --machine                                 compiler and versions, as JSON
  */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/utsname.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "bench.h"
+#include "load.h"
 #include "rota.h"
 
-enum { MAX_RUNS = 101, MAX_ROWS = 4 };
+enum { MAX_RUNS = 101, SHORT_NS = 50000000 };
+
+static const struct bench *const groups[] = {
+    bench_switch, bench_yield, bench_spawn, bench_memory, bench_sync, bench_cancel, bench_timers, bench_sleep,
+    bench_wake, bench_offload, bench_echo, bench_idle, bench_scale, bench_process,
+    bench_dns, bench_http, bench_socket,
+};
+enum { GROUPS = sizeof groups / sizeof *groups };
 
 long bench_divide = 1;
 static int runs = 11;
-static FILE *json;
-static bool first_result = true;
+static const char *absent = "";
 
 int64_t bench_now(void) {
     struct timespec t;
@@ -30,71 +42,57 @@ void bench_die(const char *what) {
     exit(1);
 }
 
+double bench_absent(const char *why) {
+    absent = why;
+    return NAN;
+}
+
 static int by_value(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
+double bench_median(double *values, long n) {
+    qsort(values, (size_t)n, sizeof *values, by_value);
+    return values[n / 2];
+}
+
+double bench_p99(double *values, long n) {
+    qsort(values, (size_t)n, sizeof *values, by_value);
+    return values[n * 99 / 100];
+}
+
+/* ---- the table ---- */
+
 static void print_row(const struct bench *b, const char *row, const double *sorted, double floor) {
     double median = sorted[runs / 2];
-    printf("  %-20s %-8s %10.2f %-6s", b->name, row, median, b->unit);
+    printf("  %-24s %-8s ", b->name, row);
+    if (isnan(median)) {
+        printf("%10s   (%s)\n", "-", absent);
+        return;
+    }
+    printf("%10.2f %-6s", median, b->unit);
     if (floor > 0)
         printf("  %6.2f x floor", median / floor);
     else
         printf("  %14s", "");
     printf("   (%.2f .. %.2f)\n", sorted[0], sorted[runs - 1]);
-    if (!json)
-        return;
-    fprintf(json, "%s\n    {\"group\": \"%s\", \"name\": \"%s\", \"row\": \"%s\", \"unit\": \"%s\", ",
-            first_result ? "" : ",", b->group, b->name, row, b->unit);
-    fprintf(json, "\"median\": %.4g, \"min\": %.4g, \"max\": %.4g, \"runs\": %d}", median, sorted[0], sorted[runs - 1],
-            runs);
-    first_result = false;
 }
 
 static void run_one(const struct bench *b) {
-    static double values[MAX_ROWS][MAX_RUNS];
+    static double values[BENCH_ROWS][MAX_RUNS];
     double floor = 0;
     for (int run = -1; run < runs; run++) /* the first one warms up */
-        for (int i = 0; i < MAX_ROWS && b->rows[i].row; i++) {
-            double value = b->rows[i].measure(b->n);
-            values[i][run < 0 ? 0 : run] = value;
-        }
-    for (int i = 0; i < MAX_ROWS && b->rows[i].row; i++) {
-        qsort(values[i], (size_t)runs, sizeof values[i][0], by_value);
-        if (strcmp(b->rows[i].row, "floor") == 0)
-            floor = values[i][runs / 2];
-        print_row(b, b->rows[i].row, values[i], strcmp(b->rows[i].row, "floor") == 0 ? 0 : floor);
+        for (int i = 0; i < BENCH_ROWS && b->rows[i].row; i++)
+            values[i][run < 0 ? 0 : run] = b->rows[i].measure(b->n);
+    for (int i = 0; i < BENCH_ROWS && b->rows[i].row; i++) {
+        double median = bench_median(values[i], runs);
+        bool is_floor = strcmp(b->rows[i].row, "floor") == 0;
+        if (is_floor)
+            floor = median;
+        print_row(b, b->rows[i].row, values[i], is_floor ? 0 : floor);
     }
     fflush(stdout);
-}
-
-static const char *cpu_model(void) {
-    static char line[256];
-    FILE *f = fopen("/proc/cpuinfo", "r");
-    while (f && fgets(line, sizeof line, f)) {
-        char *colon = strchr(line, ':');
-        if (strncmp(line, "model name", 10) == 0 && colon) {
-            colon[strcspn(colon, "\n")] = '\0';
-            fclose(f);
-            return colon + 2;
-        }
-    }
-    if (f)
-        fclose(f);
-    return "unknown";
-}
-
-static void json_begin(const char *path) {
-    struct utsname u;
-    uname(&u);
-    json = fopen(path, "w");
-    if (!json)
-        bench_die("cannot write the results file");
-    fprintf(json, "{\n  \"machine\": {\"system\": \"%s\", \"release\": \"%s\", \"cpu\": \"%s\", \"model\": \"%s\", ",
-            u.sysname, u.release, u.machine, cpu_model());
-    fprintf(json, "\"cores\": %ld, \"compiler\": \"%s\", \"rota\": \"%s\"},\n  \"results\": [",
-            sysconf(_SC_NPROCESSORS_ONLN), __VERSION__, rota_version());
 }
 
 static bool wanted(const char *group, char **names, int n) {
@@ -104,34 +102,9 @@ static bool wanted(const char *group, char **names, int n) {
     return n == 0;
 }
 
-int main(int argc, char **argv) {
-    static const struct bench *const groups[] = { bench_switch, bench_yield, bench_spawn, bench_sync,
-                                                  bench_cancel, bench_timers, bench_echo, bench_offload,
-                                                  bench_process,
-                                                  bench_dns, bench_http, bench_socket };
-    const char *path = "bench-results.json";
-    bool list = false;
-    int i = 1;
-    for (; i < argc && argv[i][0] == '-'; i++) {
-        if (strcmp(argv[i], "--quick") == 0) {
-            bench_divide = 10;
-            runs = 5;
-        } else if (strcmp(argv[i], "--list") == 0) {
-            list = true;
-        } else if (strcmp(argv[i], "--runs") == 0 && i + 1 < argc) {
-            runs = atoi(argv[++i]);
-        } else if (strcmp(argv[i], "--json") == 0 && i + 1 < argc) {
-            path = argv[++i];
-        } else {
-            bench_die("usage: bench [--quick] [--runs N] [--list] [--json FILE] [GROUP...]");
-        }
-    }
-    if (runs < 1 || runs > MAX_RUNS)
-        bench_die("--runs: from 1 to 101");
-    if (!list)
-        json_begin(path);
-    for (size_t g = 0; g < sizeof groups / sizeof *groups; g++) {
-        if (!wanted(groups[g]->group, argv + i, argc - i))
+static void run_groups(char **names, int n, bool list) {
+    for (int g = 0; g < GROUPS; g++) {
+        if (!wanted(groups[g]->group, names, n))
             continue;
         printf("%s\n", groups[g]->group);
         for (const struct bench *b = groups[g]; b->name; b++) {
@@ -141,10 +114,82 @@ int main(int argc, char **argv) {
                 run_one(b);
         }
     }
-    if (json) {
-        fprintf(json, "\n  ]\n}\n");
-        fclose(json);
-        printf("results: %s\n", path);
+}
+
+/* ---- one row ---- */
+
+static void list_rows(void) {
+    for (int g = 0; g < GROUPS; g++)
+        for (const struct bench *b = groups[g]; b->name; b++)
+            for (int i = 0; i < BENCH_ROWS && b->rows[i].row; i++)
+                printf("%s\t%s\t%s\t%s\n", b->group, b->name, b->unit, b->rows[i].row);
+}
+
+static int print_value(const char *name, double value) {
+    if (isnan(value))
+        printf("%s - %s\n", name, absent);
+    else
+        printf("%s %.6g\n", name, value);
+    return 0;
+}
+
+/* What is over in a moment is run twice: the first time warms up. */
+static int run_row(const char *row, const char *name) {
+    for (int g = 0; g < GROUPS; g++)
+        for (const struct bench *b = groups[g]; b->name; b++)
+            for (int i = 0; strcmp(b->name, name) == 0 && i < BENCH_ROWS && b->rows[i].row; i++) {
+                if (strcmp(b->rows[i].row, row) != 0)
+                    continue;
+                int64_t start = bench_now();
+                double value = b->rows[i].measure(b->n);
+                if (bench_now() - start < SHORT_NS)
+                    value = b->rows[i].measure(b->n);
+                return print_value(name, value);
+            }
+    bench_die("no such row");
+}
+
+static int machine(void) {
+#if defined(__clang__)
+    const char *compiler = "clang " __VERSION__;
+#else
+    const char *compiler = "gcc " __VERSION__;
+#endif
+    printf("{\"compiler\": \"%s\", \"rota\": \"%s\"}\n", compiler, rota_version());
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    bool list = false;
+    int i = 1;
+    for (; i < argc && argv[i][0] == '-'; i++) {
+        int left = argc - i - 1;
+        if (strcmp(argv[i], "--quick") == 0) {
+            bench_divide = 10;
+            runs = 5;
+        } else if (strcmp(argv[i], "--list") == 0) {
+            list = true;
+        } else if (strcmp(argv[i], "--runs") == 0 && left > 0) {
+            runs = atoi(argv[++i]);
+        } else if (strcmp(argv[i], "--divide") == 0 && left > 0) {
+            bench_divide = atol(argv[++i]);
+        } else if (strcmp(argv[i], "--rows") == 0) {
+            list_rows();
+            return 0;
+        } else if (strcmp(argv[i], "--machine") == 0) {
+            return machine();
+        } else if (strcmp(argv[i], "--row") == 0 && left == 2) {
+            return run_row(argv[i + 1], argv[i + 2]);
+        } else if (strcmp(argv[i], "--load") == 0 && left >= 2) {
+            return print_value(argv[i + 1], load_run(argv[i + 1], argv + i + 2, left - 1));
+        } else if (strcmp(argv[i], "--serve") == 0 && left == 2) {
+            return load_serve(argv[i + 1], atol(argv[i + 2]));
+        } else {
+            bench_die("usage: bench [--quick] [--runs N] [--list] [GROUP...]; see the head of bench/main.c");
+        }
     }
+    if (runs < 1 || runs > MAX_RUNS || bench_divide < 1)
+        bench_die("--runs: from 1 to 101; --divide: from 1 on");
+    run_groups(argv + i, argc - i, list);
     return 0;
 }

@@ -1,162 +1,109 @@
-/* A job for a thread and its result back: one at a time, which costs two wake-ups of sleeping threads, and a thousand
- * under way at once. The floor is a hand-written pair of lists under a mutex, with conditions that are signalled only
- * when the other side sleeps; what has finished is taken as a whole. */
+/* A function run in a thread (one thread), waited for by the loop: ns for each, one after the other and with 1,000 under
+ * way. The floor hands items to a thread and back through two raw queues. */
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "bench.h"
+#include "raw_queue.h"
 #include "rota.h"
 
-enum { ALONE = 20000, TOGETHER = 1000000 };
+enum { JOBS_1 = 50000, JOBS_1000 = 1000000 };
 
-static long operations(long depth) { return (depth == 1 ? ALONE : TOGETHER) / bench_divide; }
+static long jobs(long depth) { return (depth > 1 ? JOBS_1000 : JOBS_1) / bench_divide; }
+
+static __attribute__((noinline)) intptr_t nothing(void *arg) { return (intptr_t)arg; }
 
 /* ---- floor ---- */
 
 struct job {
-    struct job *next;
-    intptr_t (*fn)(void *arg);
-    void *arg;
-    intptr_t value;
+    struct raw_item item; /* first */
+    intptr_t (*fn)(void *);
+    intptr_t result;
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t work = PTHREAD_COND_INITIALIZER, results = PTHREAD_COND_INITIALIZER;
-static struct job *queue, **queue_last, *finished, **finished_last;
-static bool worker_sleeps, main_sleeps, ends;
-static volatile intptr_t sink;
+static struct raw_queue todo, done;
 
-static intptr_t add_one(void *arg) { return (intptr_t)arg + 1; }
-
-static void *worker(void *unused) {
-    (void)unused;
-    pthread_mutex_lock(&lock);
-    for (;;) {
-        while (!queue && !ends) {
-            worker_sleeps = true;
-            pthread_cond_wait(&work, &lock);
-            worker_sleeps = false;
+static void *worker(void *arg) {
+    for (long left = *(long *)arg; left > 0;)
+        for (struct raw_item *i = raw_take(&todo), *next; i; i = next, left--) {
+            struct job *j = (struct job *)i;
+            next = i->next;
+            j->result = j->fn(NULL);
+            raw_put(&done, i);
         }
-        struct job *job = queue;
-        if (!job)
-            break;
-        queue = job->next;
-        if (!queue)
-            queue_last = &queue;
-        pthread_mutex_unlock(&lock);
-        job->value = job->fn(job->arg);
-        job->next = NULL;
-        pthread_mutex_lock(&lock);
-        *finished_last = job;
-        finished_last = &job->next;
-        if (main_sleeps)
-            pthread_cond_signal(&results);
-    }
-    pthread_mutex_unlock(&lock);
     return NULL;
 }
 
-static void submit(struct job *job) {
-    job->next = NULL;
-    pthread_mutex_lock(&lock);
-    *queue_last = job;
-    queue_last = &job->next;
-    if (worker_sleeps)
-        pthread_cond_signal(&work);
-    pthread_mutex_unlock(&lock);
-}
-
-static struct job *take_finished(void) {
-    pthread_mutex_lock(&lock);
-    while (!finished) {
-        main_sleeps = true;
-        pthread_cond_wait(&results, &lock);
-        main_sleeps = false;
-    }
-    struct job *all = finished;
-    finished = NULL;
-    finished_last = &finished;
-    pthread_mutex_unlock(&lock);
-    return all;
-}
-
 static double floor_offload(long depth) {
-    struct job *jobs = calloc((size_t)depth, sizeof *jobs);
+    struct job *all = calloc((size_t)depth, sizeof *all);
+    long n = jobs(depth), sent = 0, back = 0;
     pthread_t thread;
-    queue = finished = NULL;
-    queue_last = &queue;
-    finished_last = &finished;
-    ends = false;
-    if (!jobs || pthread_create(&thread, NULL, worker, NULL) != 0)
-        bench_die("the floor of offload");
+    raw_open(&todo);
+    raw_open(&done);
+    if (pthread_create(&thread, NULL, worker, &n) != 0)
+        bench_die("pthread_create");
     int64_t start = bench_now();
-    long left = operations(depth);
-    for (long i = 0; i < depth; i++) {
-        jobs[i].fn = add_one;
-        submit(&jobs[i]);
+    for (; sent < depth && sent < n; sent++) {
+        all[sent].fn = nothing;
+        raw_put(&todo, &all[sent].item);
     }
-    for (long done = 0; done < left;)
-        for (struct job *job = take_finished(), *next; job; job = next) {
-            next = job->next;
-            sink = job->value;
-            if (++done + depth <= left)
-                submit(job);
+    while (back < n)
+        for (struct raw_item *i = raw_take(&done), *next; i; i = next) {
+            next = i->next;
+            back++;
+            if (sent < n) {
+                sent++;
+                raw_put(&todo, i);
+            }
         }
-    double ns = (double)(bench_now() - start) / (double)left;
-    pthread_mutex_lock(&lock);
-    ends = true;
-    pthread_cond_signal(&work);
-    pthread_mutex_unlock(&lock);
+    double ns = (double)(bench_now() - start) / (double)n;
     pthread_join(thread, NULL);
-    free(jobs);
+    raw_close(&todo);
+    raw_close(&done);
+    free(all);
     return ns;
 }
 
 /* ---- rota ---- */
 
-static rota_executor *executor;
-static long left_to_do, under_way;
+static long left;
 
-static intptr_t offload_many(void *unused) {
+static intptr_t offloader(void *executor) {
     rota_offload_options opt = { .executor = executor };
-    (void)unused;
-    while (left_to_do-- > 0) {
-        intptr_t value;
-        int rc = rota_offload(add_one, NULL, &value, &opt);
-        if (rc < 0)
-            return rc;
-        sink = value;
-    }
+    while (left-- > 0)
+        if (rota_offload(nothing, NULL, NULL, &opt) < 0)
+            bench_die("rota_offload");
     return 0;
 }
 
-static intptr_t tasks(void *ns) {
-    rota_group group;
-    rota_group_begin(&group, NULL);
+static intptr_t offload_all(void *arg) {
+    long depth = *(long *)arg;
+    rota_executor *executor;
+    rota_group g;
+    if (rota_executor_new(&executor, &(rota_executor_options){ .threads = 1 }) < 0)
+        bench_die("rota_executor_new");
+    left = jobs(depth);
+    rota_group_begin(&g, NULL);
     int64_t start = bench_now();
-    int rc = 0;
-    for (long i = 0; rc == 0 && i < under_way; i++)
-        rc = rota_spawn(NULL, offload_many, NULL, &(rota_spawn_options){ .group = &group });
-    intptr_t v = rota_group_end(&group, rc);
-    *(int64_t *)ns = bench_now() - start;
-    return v;
+    for (long i = 0; i < depth; i++)
+        if (rota_spawn(NULL, offloader, executor, &(rota_spawn_options){ .group = &g }) < 0)
+            bench_die("rota_spawn");
+    if (rota_group_end(&g, 0) < 0)
+        return -EIO;
+    int64_t ns = bench_now() - start;
+    rota_executor_free(executor);
+    return (intptr_t)ns;
 }
 
 static double rota_offloads(long depth) {
-    int64_t ns = 0;
-    under_way = depth;
-    left_to_do = operations(depth);
-    if (rota_executor_new(&executor, &(rota_executor_options){ .threads = 1 }) < 0 ||
-        rota_run(tasks, &ns, NULL, NULL) < 0)
-        bench_die("rota_offload");
-    rota_executor_free(executor);
-    return (double)ns / (double)operations(depth);
+    intptr_t ns;
+    if (rota_run(offload_all, &depth, &ns, NULL) < 0 || rota_failed(ns))
+        bench_die("rota_run");
+    return (double)ns / (double)jobs(depth);
 }
 
 const struct bench bench_offload[] = {
     { "offload", "offload_1", "ns", 1, { { "floor", floor_offload }, { "rota", rota_offloads } } },
     { "offload", "offload_1000", "ns", 1000, { { "floor", floor_offload }, { "rota", rota_offloads } } },
-    { 0 },
+    { 0 }
 };

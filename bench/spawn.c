@@ -89,8 +89,46 @@ static double rota_spawns(long burst) {
     return (double)ps / 1000;
 }
 
+/* In a group that is left at once; with the result written to a variable. */
+static intptr_t spawn_in_groups(void *arg) {
+    int64_t start = bench_now();
+    (void)arg;
+    for (long i = 0; i < spawns(); i++) {
+        rota_group g;
+        rota_group_begin(&g, NULL);
+        if (rota_spawn(NULL, nothing, NULL, &(rota_spawn_options){ .group = &g }) < 0 || rota_group_end(&g, 0) < 0)
+            bench_die("rota_spawn");
+    }
+    return (intptr_t)((bench_now() - start) * 1000 / spawns());
+}
+
+static intptr_t spawn_for_results(void *arg) {
+    int64_t start = bench_now();
+    (void)arg;
+    for (long i = 0; i < spawns(); i++) {
+        rota_task *task;
+        intptr_t result = -1;
+        if (rota_spawn(&task, nothing, (void *)i, &(rota_spawn_options){ .result = &result }) < 0 ||
+            rota_join(task, NULL) < 0 || result != i)
+            bench_die("rota_spawn");
+    }
+    return (intptr_t)((bench_now() - start) * 1000 / spawns());
+}
+
+static double rota_with(rota_fn *fn) {
+    intptr_t ps;
+    if (rota_run(fn, NULL, &ps, NULL) < 0 || rota_failed(ps))
+        bench_die("rota_run");
+    return (double)ps / 1000;
+}
+
+static double rota_groups(long n) { (void)n; return rota_with(spawn_in_groups); }
+static double rota_results(long n) { (void)n; return rota_with(spawn_for_results); }
+
 const struct bench bench_spawn[] = {
     { "spawn", "spawn_join", "ns", 1, { { "floor", floor_spawn }, { "rota", rota_spawns } } },
     { "spawn", "spawn_burst", "ns", 10000, { { "floor", floor_spawn }, { "rota", rota_spawns } } },
+    { "spawn", "spawn_group", "ns", 1, { { "floor", floor_spawn }, { "rota", rota_groups } } },
+    { "spawn", "spawn_result", "ns", 1, { { "floor", floor_spawn }, { "rota", rota_results } } },
     { 0 }
 };

@@ -1,81 +1,120 @@
-/* The switch alone: two contexts that hand over to each other, with the same code on both sides and with
- * different code. Identical loops hide what a mispredicted return costs: in them every return address is the one
- * that the processor saw last. */
+/* The switch alone: two contexts that hand over to each other, with the same code on both sides and with different code;
+ * 64 contexts of 8 kinds; rings so long that stacks fall out of the caches. Identical loops hide what a mispredicted
+ * return costs: in them every return address is the one that the processor saw last.
+ *
+ * The floor is the least of three ways: to return, to jump, and a switch that is inlined and does neither. */
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "bench.h"
 #include "floor.h"
+#include "floor_inline.h"
 #include "rota.h"
 
-enum { STACK = 65536, SWITCHES = 4000000 };
+enum { SWITCHES = 4000000, KINDS = 8, MIXED = 64, STACK = 65536 + 4096 };
 
-static long rounds(void) { return SWITCHES / bench_divide; }
+static long rounds(long n) {
+    long r = 2 * SWITCHES / bench_divide / n;
+    return r > 0 ? r : 1;
+}
 
-/* ---- floor ---- */
+static char *map_stacks(long n) {
+    char *p = mmap(NULL, (size_t)n * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        bench_die("mmap");
+    madvise(p, (size_t)n * STACK, MADV_NOHUGEPAGE);
+    return p;
+}
 
-static void *main_context, *other_context;
 static volatile long sink;
 
-/* Two contexts in one function: every switch returns to the address that the last one returned to. */
-static void *pair[2];
-static long pair_left;
+/* ---- floor: contexts in a ring, each hands over to the next. Written once, for three kinds of switch. ---- */
 
-static void pair_side(void) {
-    int me = pair_left & 1;
-    while (--pair_left > 0)
-        floor_switch(&pair[me], pair[!me]);
-    floor_switch(&pair[me], main_context);
-}
+static long ring_n, ring_at, ring_left;
 
-/* Leaves through two more frames, in a loop of another shape. */
-static __attribute__((noinline)) long deeper(long i) {
-    floor_switch(&other_context, main_context);
-    return i + 1;
-}
-
-static void different_side(void) {
-    for (long i = 0;; i = deeper(i)) {
-        floor_switch(&other_context, main_context);
-        sink = i;
+#define SIDE(kind, SWITCH, pad) \
+    static __attribute__((noinline)) void kind##_side_##pad(void) { \
+        for (;;) { \
+            long me = ring_at; \
+            for (int i = 0; i < pad; i++) \
+                sink = i; \
+            if (--ring_left < 0) \
+                SWITCH(&kind##_ring[me], &kind##_main); \
+            ring_at = me + 1 < ring_n ? me + 1 : 0; \
+            SWITCH(&kind##_ring[me], &kind##_ring[ring_at]); \
+        } \
     }
+#define BY_RETURN(save, to) floor_switch(save, *(to))
+#define BY_JUMP(save, to) floor_switch_jump(save, *(to))
+#define SIDES(kind, context, SWITCH) \
+    static context *kind##_ring, kind##_main; \
+    SIDE(kind, SWITCH, 0) SIDE(kind, SWITCH, 1) SIDE(kind, SWITCH, 2) SIDE(kind, SWITCH, 3) SIDE(kind, SWITCH, 4) SIDE(kind, SWITCH, 5) \
+    SIDE(kind, SWITCH, 6) SIDE(kind, SWITCH, 7) \
+    static void (*const kind##_sides[KINDS])(void) = { \
+        kind##_side_0, kind##_side_1, kind##_side_2, kind##_side_3, kind##_side_4, kind##_side_5, kind##_side_6, \
+        kind##_side_7 \
+    };
+
+typedef void *pointer;
+SIDES(ret, pointer, BY_RETURN)
+SIDES(jump, pointer, BY_JUMP)
+SIDES(in, struct floor_inline, floor_switch_inline)
+
+#define ROUND(kind, SWITCH, MAKE) \
+    static double kind##_round(long n, int kinds) { \
+        char *stacks = map_stacks(n); \
+        kind##_ring = malloc((size_t)n * sizeof *kind##_ring); \
+        ring_n = n; \
+        ring_at = 0; \
+        for (long i = 0; i < n; i++) \
+            kind##_ring[i] = MAKE(stacks + i * STACK, STACK, kind##_sides[i % kinds]); \
+        ring_left = n; \
+        SWITCH(&kind##_main, &kind##_ring[0]); /* once round: every stack has been touched */ \
+        long switches = ring_left = rounds(n) * n; \
+        int64_t start = bench_now(); \
+        SWITCH(&kind##_main, &kind##_ring[ring_at]); \
+        double ns = (double)(bench_now() - start) / (double)switches; \
+        free(kind##_ring); \
+        munmap(stacks, (size_t)n * STACK); \
+        return ns; \
+    }
+ROUND(ret, BY_RETURN, floor_make)
+ROUND(jump, BY_JUMP, floor_make)
+ROUND(in, floor_switch_inline, floor_inline_make)
+
+static double least(long n, int kinds) {
+    double ns[3] = { ret_round(n, kinds), jump_round(n, kinds), in_round(n, kinds) }, best = ns[0];
+    for (int i = 1; i < 3; i++)
+        best = ns[i] < best ? ns[i] : best;
+    return best;
 }
 
-static double floor_same(long n) {
-    char *stacks = malloc(2 * STACK);
-    long switches = pair_left = 2 * rounds();
-    (void)n;
-    pair[0] = floor_make(stacks, STACK, pair_side);
-    pair[1] = floor_make(stacks + STACK, STACK, pair_side);
-    int64_t start = bench_now();
-    floor_switch(&main_context, pair[0]);
-    double ns = (double)(bench_now() - start) / (double)switches;
-    free(stacks);
-    return ns;
-}
+static double floor_same(long n) { return least(n, 1); }
+static double floor_kinds(long n) { return least(n, KINDS); }
 
-static double floor_different(long unused) {
-    void *stack = malloc(STACK);
-    long n = rounds();
-    (void)unused;
-    other_context = floor_make(stack, STACK, different_side);
-    int64_t start = bench_now();
-    for (long i = 0; i < n; i++)
-        floor_switch(&main_context, other_context);
-    double ns = (double)(bench_now() - start) / (double)(2 * n);
-    free(stack);
-    return ns;
-}
+/* ---- rota: raw coroutines. They are resumed by one who resumes them in turn: a resumption and a yield are two
+ * switches. Resuming and yielding are two calls, so their sides are never quite the same. ---- */
 
-/* ---- rota: raw coroutines. Resuming and yielding are two calls, so their sides are never quite the same; the
- * other side here is a loop around a yield, or yields in two places at different depths. ---- */
+#define CO(pad) \
+    static intptr_t co_##pad(rota_co *self, void *arg) { \
+        (void)arg; \
+        for (;;) { \
+            for (int i = 0; i < pad; i++) \
+                sink = i; \
+            if (rota_co_yield(self, 0, NULL) < 0) \
+                return -1; \
+        } \
+    }
+CO(1) CO(2) CO(3) CO(4) CO(5) CO(6) CO(7)
 
-static intptr_t co_same(rota_co *self, void *arg) {
+static intptr_t co_0(rota_co *self, void *arg) {
     (void)arg;
     while (rota_co_yield(self, 0, NULL) == 0)
         ;
     return 0;
 }
 
+/* Yields in two places, at different depths. */
 static __attribute__((noinline)) long co_deeper(rota_co *self, long i) {
     if (rota_co_yield(self, 0, NULL) < 0)
         bench_die("yield");
@@ -91,25 +130,40 @@ static intptr_t co_different(rota_co *self, void *arg) {
     }
 }
 
-static double rota_with(rota_co_fn *fn) {
-    rota_co *co;
-    if (rota_co_new(&co, fn, NULL, NULL) < 0)
-        bench_die("rota_co_new");
-    long n = rounds();
-    int64_t start = bench_now();
+static double rota_round(long n, rota_co_fn *const *fns, int kinds) {
+    rota_co **all = malloc((size_t)n * sizeof *all);
     for (long i = 0; i < n; i++)
-        if (rota_co_resume(co, 0, NULL) != ROTA_YIELDED)
-            bench_die("rota_co_resume");
-    double ns = (double)(bench_now() - start) / (double)(2 * n);
-    rota_co_free(co);
+        if (rota_co_new(&all[i], fns[i % kinds], NULL, NULL) < 0 || rota_co_resume(all[i], 0, NULL) != ROTA_YIELDED)
+            bench_die("rota_co_new");
+    long r = rounds(2 * n);
+    int64_t start = bench_now();
+    for (long k = 0; k < r; k++)
+        for (long i = 0; i < n; i++)
+            if (rota_co_resume(all[i], 0, NULL) != ROTA_YIELDED)
+                bench_die("rota_co_resume");
+    double ns = (double)(bench_now() - start) / (double)(2 * r * n);
+    for (long i = 0; i < n; i++)
+        rota_co_free(all[i]);
+    free(all);
     return ns;
 }
 
-static double rota_same(long n) { (void)n; return rota_with(co_same); }
-static double rota_different(long n) { (void)n; return rota_with(co_different); }
+static rota_co_fn *const kinds_of_co[KINDS] = { co_0, co_1, co_2, co_3, co_4, co_5, co_6, co_7 };
+static rota_co_fn *const different[1] = { co_different };
+
+static double rota_same(long n) { return rota_round(n, kinds_of_co, 1); }
+static double rota_different(long n) { return rota_round(n, different, 1); }
+static double rota_kinds(long n) { return rota_round(n, kinds_of_co, KINDS); }
+
+/* For a pair, one of rota's is the caller that resumes. */
+static double rota_pair_same(long n) { return rota_same(n / 2); }
+static double rota_pair_different(long n) { return rota_different(n / 2); }
 
 const struct bench bench_switch[] = {
-    { "switch", "switch_same", "ns", 2, { { "floor", floor_same }, { "rota", rota_same } } },
-    { "switch", "switch_different", "ns", 2, { { "floor", floor_different }, { "rota", rota_different } } },
+    { "switch", "switch_same", "ns", 2, { { "floor", floor_same }, { "rota", rota_pair_same } } },
+    { "switch", "switch_different", "ns", 2, { { "floor", floor_kinds }, { "rota", rota_pair_different } } },
+    { "switch", "switch_mixed", "ns", MIXED, { { "floor", floor_kinds }, { "rota", rota_kinds } } },
+    { "switch", "ring_1000", "ns", 1000, { { "floor", floor_same }, { "rota", rota_same } } },
+    { "switch", "ring_100000", "ns", 100000, { { "floor", floor_same }, { "rota", rota_same } } },
     { 0 }
 };

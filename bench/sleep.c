@@ -1,0 +1,93 @@
+/* How late a sleeper wakes: us after the time that was asked for, median and 99th percentile. Nobody may be early: a
+ * negative value fails the row. Floors: epoll_pwait2 with the thread's timer slack as it is, and timerfd, which has no
+ * slack. */
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bench.h"
+#include "rota.h"
+
+enum { MAX_SAMPLES = 2000, FEWEST = 11 };
+
+static double late_us[MAX_SAMPLES];
+
+static long samples(long us) {
+    long n = ROTA_S / ROTA_US / us / bench_divide;
+    return n > MAX_SAMPLES ? MAX_SAMPLES : n < FEWEST ? FEWEST : n;
+}
+
+static void note(long i, int64_t start, long us) {
+    late_us[i] = (double)(bench_now() - start) / 1e3 - (double)us;
+    if (late_us[i] < 0)
+        bench_die("woken early");
+}
+
+static void sleep_epoll(long us, long n) {
+    int ep = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event e;
+    struct timespec t = { .tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000 };
+    for (long i = 0; i < n; i++) {
+        int64_t start = bench_now();
+        if (syscall(SYS_epoll_pwait2, ep, &e, 1, &t, NULL, 0) < 0)
+            bench_die("epoll_pwait2");
+        note(i, start, us);
+    }
+    close(ep);
+}
+
+static void sleep_timerfd(long us, long n) {
+    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC), ep = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event e = { .events = EPOLLIN | EPOLLET };
+    struct itimerspec t = { .it_value = { .tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000 } };
+    epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e);
+    for (long i = 0; i < n; i++) {
+        int64_t start = bench_now();
+        if (timerfd_settime(fd, 0, &t, NULL) < 0 || epoll_wait(ep, &e, 1, -1) != 1)
+            bench_die("timerfd");
+        note(i, start, us);
+    }
+    close(fd);
+    close(ep);
+}
+
+static intptr_t sleeper(void *arg) {
+    long us = *(long *)arg;
+    for (long i = 0; i < samples(us); i++) {
+        int64_t start = bench_now();
+        int rc = rota_sleep(us * ROTA_US);
+        if (rc < 0)
+            return rc;
+        note(i, start, us);
+    }
+    return 0;
+}
+
+static void sleep_rota(long us) {
+    if (rota_run(sleeper, &us, NULL, NULL) < 0)
+        bench_die("rota_run");
+}
+
+static double epoll_median(long us) { sleep_epoll(us, samples(us)); return bench_median(late_us, samples(us)); }
+static double epoll_p99(long us) { sleep_epoll(us, samples(us)); return bench_p99(late_us, samples(us)); }
+static double timerfd_median(long us) { sleep_timerfd(us, samples(us)); return bench_median(late_us, samples(us)); }
+static double timerfd_p99(long us) { sleep_timerfd(us, samples(us)); return bench_p99(late_us, samples(us)); }
+static double rota_median(long us) { sleep_rota(us); return bench_median(late_us, samples(us)); }
+static double rota_p99(long us) { sleep_rota(us); return bench_p99(late_us, samples(us)); }
+
+#define MEDIAN { { "floor", epoll_median }, { "timerfd", timerfd_median }, { "rota", rota_median } }
+#define P99 { { "floor", epoll_p99 }, { "timerfd", timerfd_p99 }, { "rota", rota_p99 } }
+
+const struct bench bench_sleep[] = {
+    { "sleep", "sleep_100us", "us", 100, MEDIAN },
+    { "sleep", "sleep_1ms", "us", 1000, MEDIAN },
+    { "sleep", "sleep_10ms", "us", 10000, MEDIAN },
+    { "sleep", "sleep_100us_p99", "us", 100, P99 },
+    { "sleep", "sleep_1ms_p99", "us", 1000, P99 },
+    { "sleep", "sleep_10ms_p99", "us", 10000, P99 },
+    { 0 }
+};
