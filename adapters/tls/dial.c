@@ -2,6 +2,8 @@
  *
  * Invariant: until the stream is open the connection belongs to the call, which frees it on every way out.
  */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
@@ -166,8 +168,16 @@ static void listening(int fd, void *arg) {
     server->opt->serve.listening(fd, server->arg);
 }
 
+/* As rota_dial does. Else the first answer would wait for the client's acknowledgement of the session tickets, which
+ * come right before it: by Nagle's algorithm, and the delay of acknowledgements, for 40 ms. */
+static void send_at_once(int fd) {
+    int on = 1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
 static intptr_t serve_client(int fd, void *arg) {
     const struct server *server = arg;
+    send_at_once(fd);
     char reason[TLS_REASON];
     rota_stream s;
     rota_tls_options opt = {.stream = server->opt->stream, .error = reason, .error_size = sizeof reason};
