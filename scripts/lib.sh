@@ -19,9 +19,13 @@ has() {
     qemu)      command -v qemu-aarch64-static >/dev/null ;;
     binfmt)    command -v update-binfmts >/dev/null ;;
     readelf)   command -v readelf >/dev/null ;;
+    openssl-dev) command -v pkg-config >/dev/null && pkg-config --exists 'openssl >= 3.0' && command -v openssl >/dev/null ;;
     *)         command -v "$1" >/dev/null ;;
     esac
 }
+
+# What adapters/ stands on, and the servers that its tests start.
+adapter_tools='openssl-dev'
 
 # The packages that bring a tool: Debian and Ubuntu; Fedora; Arch; Alpine. A dash: none known.
 packages() {
@@ -44,6 +48,7 @@ packages() {
     setarch)   say 'util-linux;        util-linux;              util-linux;             util-linux-misc' ;;
     readelf)   say 'binutils;          binutils;                binutils;               binutils' ;;
     npm)       say 'npm;               nodejs-npm;              npm;                    npm' ;;
+    openssl-dev) say 'libssl-dev openssl; openssl-devel openssl; openssl;               openssl-dev openssl' ;;
     *)         die "no package is known for $1" ;;
     esac
 }
@@ -100,7 +105,7 @@ configure() {
     folder=$1
     shift
     # What was missing when the folder was configured (by the demo, say) may have been installed since.
-    found=$({ has criterion && printf criterion; has c++ && printf ' c++'; has gdb && printf ' gdb'; } || :)
+    found=$(for tool in criterion c++ gdb $adapter_tools; do if has "$tool"; then printf '%s ' "$tool"; fi; done)
     if [ ! -e "$folder/build.ninja" ]; then
         meson setup "$@" "$folder" "$root"
     elif [ "$found" != "$(cat "$folder/tools-found" 2>/dev/null)" ]; then
