@@ -27,6 +27,7 @@ extern const struct bench bench_process[];
 extern const struct bench bench_dns[];
 extern const struct bench bench_socket[];
 
+extern const struct bench bench_tls[]; /* where adapters/tls is built */
 extern const struct bench bench_http[];
 
 /* Monotonic time in ns. */

@@ -21,7 +21,10 @@
 enum { MAX_RUNS = 101, SHORT_NS = 50000000 };
 
 static const struct bench *const groups[] = {
-    bench_switch, bench_yield, bench_spawn, bench_memory, bench_sync, bench_cancel, bench_timers, bench_sleep,
+#ifdef ROTA_BENCH_TLS
+        bench_tls,
+#endif
+        bench_switch, bench_yield, bench_spawn, bench_memory, bench_sync, bench_cancel, bench_timers, bench_sleep,
     bench_wake, bench_offload, bench_echo, bench_idle, bench_scale, bench_process,
     bench_dns, bench_http, bench_socket,
 };
