@@ -14,5 +14,6 @@
 #include "rota/combine.h"
 #include "rota/process.h"
 #include "rota/net.h"
+#include "rota/workers.h"
 
 #endif

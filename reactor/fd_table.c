@@ -12,7 +12,7 @@
 #include "reactor/loop.h"
 #include "reactor/text.h"
 
-enum { WATCHER_STARTED = 1, WATCHER_AGAIN = 2 };
+enum { WATCHER_STARTED = 1, WATCHER_AGAIN = 2, WATCHER_ASIDE = 4 };
 enum { READ_SIDE = ROTA_READ | ROTA_PRIORITY, EVENTS = ROTA_READ | ROTA_WRITE | ROTA_PRIORITY };
 enum { STALE_LIMIT = 64 };
 
@@ -205,6 +205,15 @@ static int watch(rota_loop *loop, rota_watcher *w, bool anew) {
  * be a system call for nothing. Only debug mode does, to find out who closes behind the loop's back. */
 int rota__watch(rota_loop *loop, rota_watcher *w) { return watch(loop, w, loop->debug); }
 
+int rota__watch_aside(rota_loop *loop, rota_watcher *w) {
+    int rc = watch(loop, w, true);
+    if (rc < 0)
+        return rc;
+    w->state_ |= WATCHER_ASIDE;
+    loop->watchers--;
+    return 0;
+}
+
 void rota__unwatch(rota_loop *loop, rota_watcher *w) {
     struct rota__fd *slot = rota__fd_find(&loop->fds, w->fd);
     if (slot && slot->reader == w)
@@ -213,8 +222,8 @@ void rota__unwatch(rota_loop *loop, rota_watcher *w) {
         slot->writer = NULL;
     if (w->state_ & WATCHER_AGAIN)
         again_remove(loop, w);
+    loop->watchers -= !(w->state_ & WATCHER_ASIDE);
     w->state_ = 0;
-    loop->watchers--;
 }
 
 /* Ends the waits on a slot and makes it a new one, under a new generation; then tells the watchers, who may do

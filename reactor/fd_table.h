@@ -63,6 +63,10 @@ void rota__fd_fresh(rota_loop *loop, int fd, unsigned kind, unsigned flags);
 int rota__watch(rota_loop *loop, rota_watcher *watcher);
 void rota__unwatch(rota_loop *loop, rota_watcher *watcher);
 
+/* As rota__watch, but the loop does not stay alive for it: nobody waits for what it may say. Readiness that is already
+ * there is delivered. */
+int rota__watch_aside(rota_loop *loop, rota_watcher *watcher);
+
 /* Rebuilds the poll set when too many stale events came in a row. Between batches of events only. */
 void rota__fd_check_stale(rota_loop *loop);
 

@@ -701,6 +701,18 @@ int rota__sys_pidfd_signal(int pidfd, int signo);
 int rota__sys_kill(pid_t pid, int signo);
 int rota__sys_reap(pid_t pid, int pidfd, int options, int *status);
 
+/* In sys_worker.c. */
+int rota__sys_threads(void);
+pid_t rota__sys_fork(void);
+void rota__sys_leave(int code);
+int rota__sys_death_signal(int signo);
+pid_t rota__sys_self(void);
+pid_t rota__sys_parent(void);
+int rota__sys_detach_files(const int *keep, size_t n);
+int rota__sys_shared_file(void);
+void *rota__sys_map_shared(int fd, size_t n);
+void rota__sys_sync_shared(void *p, size_t n);
+
 /* In sys_file.c. */
 int rota__sys_open(const char *path, int flags, mode_t mode);
 ssize_t rota__sys_pread(int fd, void *buf, size_t n, off_t offset);
@@ -746,6 +758,10 @@ const struct rota__sys rota__sys_real = {
     .opendir = rota__sys_opendir, .readdir = rota__sys_readdir, .closedir = rota__sys_closedir,
     .spawn = rota__sys_spawn, .pidfd_open = rota__sys_pidfd_open, .pidfd_signal = rota__sys_pidfd_signal,
     .kill = rota__sys_kill, .reap = rota__sys_reap,
+    .threads = rota__sys_threads, .fork = rota__sys_fork, .leave = rota__sys_leave,
+    .death_signal = rota__sys_death_signal, .self = rota__sys_self, .parent = rota__sys_parent,
+    .detach_files = rota__sys_detach_files,
+    .shared_file = rota__sys_shared_file, .map_shared = rota__sys_map_shared, .sync_shared = rota__sys_sync_shared,
     .open_readonly = sys_open_readonly, .stamp = sys_stamp, .random = sys_random,
     .thread_joinable = sys_thread_joinable, .thread_join = sys_thread_join,
     SYSTEM_EPOLL SYSTEM_KQUEUE

@@ -156,6 +156,18 @@ struct rota__sys {
     int (*kill)(pid_t pid, int signo);
     int (*reap)(pid_t pid, int pidfd, int options, int *status); /* waitpid, by pidfd where it is one: pid, 0, error */
 
+    /* worker processes (sys_worker.c) */
+    int (*threads)(void);                                       /* of this process; -ENOSYS: nobody knows */
+    pid_t (*fork)(void);
+    void (*leave)(int code);                                    /* ends the process, and nothing else happens in it */
+    int (*death_signal)(int signo);                             /* that the parent's end brings; -ENOSYS */
+    pid_t (*self)(void);
+    pid_t (*parent)(void);
+    int (*detach_files)(const int *keep, size_t n);             /* 0 is /dev/null; from 3 on only these stay open */
+    int (*shared_file)(void);                                   /* empty, without a name; close-on-exec */
+    void *(*map_shared)(int fd, size_t n);                      /* to be read and written; NULL on failure */
+    void (*sync_shared)(void *p, size_t n);                     /* of what is mapped, for those who read the file */
+
     /* what a resolver needs of its machine */
     int (*open_readonly)(const char *path);                     /* close-on-exec; does not wait, also not for a FIFO */
     int (*stamp)(const char *path, struct rota__stamp *stamp);
