@@ -1,7 +1,11 @@
 /* The parser of heads and trailers: see head.h for the calls.
  *
+ * A line is taken apart and its end found in one pass over its bytes. One that is not all there yet, or is bad, is
+ * looked at again when its end has come: so each byte is read a few times at most, however slowly they come, and what
+ * is wrong with a line does not depend on how it was cut.
+ *
  * Invariant: between two calls, lines before h->line have been taken apart and their ends are zero bytes; what follows
- * is untouched, and has been searched for the end of its line up to h->searched.
+ * is untouched. If h->searched lies behind h->line, the bytes between them hold no end of a line.
  *
  * Where RFC 9112 lets a reader choose, the stricter reading is taken when two readers could disagree about where a
  * message ends (folded fields, a space before the colon, two lengths, length and chunks together, bare LF in requests
@@ -12,6 +16,8 @@
 #include <string.h>
 
 #include "adapters/http/text.h"
+
+enum { CUT = 2 };   /* more of the line is needed: nothing of it was taken */
 
 static int bad(struct rota__http_head *h, int error, const char *why) {
     h->why = why;
@@ -32,18 +38,49 @@ static int version(struct rota__http_head *h, const char *s, size_t n) {
     return 0;
 }
 
+/* The end of a line at s[at], of n bytes that are there: how many bytes it has, 0 if it is none. A bare LF ends lines of
+ * the head of an answer. */
+static size_t line_end(const struct rota__http_head *h, const char *s, size_t at, size_t n) {
+    if (n - at >= 2 && s[at] == '\r' && s[at + 1] == '\n')
+        return 2;
+    return at < n && s[at] == '\n' && !h->request && !h->in_trailers ? 1 : 0;
+}
+
+/* The line at s, of which n bytes are there, was refused: finally, if its end is there. */
+static int bad_line(struct rota__http_head *h, const char *s, size_t n, int error, const char *why) {
+    const char *end = memchr(s, '\n', n);
+    if (end == NULL) {
+        h->searched = h->line + n;
+        h->why = NULL;
+        return CUT;
+    }
+    if ((end == s || end[-1] != '\r') && (h->request || h->in_trailers))
+        return bad(h, -EPROTO, "a line does not end with CR LF");
+    return bad(h, error, why);
+}
+
+/* Of n bytes, its end included. */
+static int line_taken(struct rota__http_head *h, size_t n) {
+    h->line += n;
+    h->searched = h->n = h->line;
+    return 0;
+}
+
 static int status_line(struct rota__http_head *h, char *text, size_t n) {
     char *s = text + h->line;
     int rc = version(h, s, n);
     if (rc < 0)
-        return rc;
-    bool number = n >= 12 && s[8] == ' ' && s[9] >= '1' && s[9] <= '9' && digit(s[10]) && digit(s[11]);
-    if (!number || (n > 12 && s[12] != ' ') || rota__http_span(s + 12, n - 12, HTTP_VALUE) < n - 12)
-        return bad(h, -EPROTO, "the status line is not valid HTTP");
+        return bad_line(h, s, n, rc, h->why);
+    bool number = n > 12 && s[8] == ' ' && s[9] >= '1' && s[9] <= '9' && digit(s[10]) && digit(s[11]);
+    size_t last = number && s[12] == ' ' ? 12 + rota__http_span_value(s + 12, n - 12) : 12;
+    size_t end = number ? line_end(h, s, last, n) : 0;
+    if (end == 0)
+        return bad_line(h, s, n, -EPROTO, "the status line is not valid HTTP");
     h->status = (s[9] - '0') * 100 + (s[10] - '0') * 10 + (s[11] - '0');
-    h->reason = (uint16_t)(h->line + (n > 12 ? 13 : 12));
-    s[n] = '\0';
-    return 0;
+    h->reason = (uint16_t)(h->line + (last > 12 ? 13 : 12));
+    h->started = true;
+    s[last] = '\0';
+    return line_taken(h, last + end);
 }
 
 /* Takes "http://host" apart: its authority is the host (RFC 9112, 3.2.2), and the rest is the target. It is moved to
@@ -71,23 +108,23 @@ static int absolute_target(struct rota__http_head *h, char *text) {
 
 static int request_line(struct rota__http_head *h, char *text, size_t n) {
     char *s = text + h->line;
-    size_t method = rota__http_span(s, n, HTTP_TOKEN);
+    size_t method = rota__http_span_token(s, n);
     if (method == 0 || method == n || s[method] != ' ')
-        return bad(h, -EPROTO, "the request line is not valid HTTP");
-    size_t at = method + 1, target = rota__http_span(s + at, n - at, HTTP_TARGET);
-    size_t rest = at + target;
-    if (target == 0 || rest == n || s[rest] != ' ' || n - rest != 9)
-        return bad(h, -EPROTO, "the request line is not valid HTTP");
-    int rc = version(h, s + rest + 1, n - rest - 1);
+        return bad_line(h, s, n, -EPROTO, "the request line is not valid HTTP");
+    size_t at = method + 1, target = rota__http_span_target(s + at, n - at);
+    size_t rest = at + target, last = rest + 9; /* " HTTP/1.x" */
+    if (target == 0 || n - rest < 11 || s[rest] != ' ' || line_end(h, s, last, n) == 0)
+        return bad_line(h, s, n, -EPROTO, "the request line is not valid HTTP");
+    int rc = version(h, s + rest + 1, 8);
     if (rc < 0)
         return rc;
     s[method] = s[rest] = '\0';
     h->method = (uint16_t)h->line;
     h->target = (uint16_t)(h->line + at);
+    h->started = true;
     bool asterisk = target == 1 && s[at] == '*' && strcmp(s, "OPTIONS") == 0;
-    if (s[at] == '/' || asterisk || strcmp(s, "CONNECT") == 0)
-        return 0;
-    return absolute_target(h, text);
+    rc = s[at] == '/' || asterisk || strcmp(s, "CONNECT") == 0 ? 0 : absolute_target(h, text);
+    return rc < 0 ? rc : line_taken(h, last + 2);
 }
 
 /* ---- fields ------------------------------------------------------------------------------------- */
@@ -136,23 +173,32 @@ static int host(struct rota__http_head *h, char *text, char *value) {
     return 0;
 }
 
+/* Is it that name, of whose length it is? lower: the name, in small letters. (A byte of a token that is one of these
+ * letters or the hyphen when bit 5 is set is that letter, in either case, or the hyphen.) */
+static inline bool is_name(const char *s, const char *lower, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if ((s[i] | 0x20) != lower[i])
+            return false;
+    return true;
+}
+
 /* The fields that decide where the message ends, and what happens to the connection. Trailers may not change them. */
 static int known_field(struct rota__http_head *h, char *text, const char *name, size_t n, char *value) {
     switch (n) {
     case 4:
-        return h->request && rota__http_same(name, "Host") ? host(h, text, value) : 0;
+        return h->request && is_name(name, "host", 4) ? host(h, text, value) : 0;
     case 6:
-        if (h->request && rota__http_same(name, "Expect")) {
+        if (h->request && is_name(name, "expect", 6)) {
             h->expects_continue |= rota__http_same(value, "100-continue");
             h->expects_else |= !rota__http_same(value, "100-continue");
         }
         return 0;
     case 10:
-        return rota__http_same(name, "Connection") ? connection(h, value) : 0;
+        return is_name(name, "connection", 10) ? connection(h, value) : 0;
     case 14:
-        return rota__http_same(name, "Content-Length") ? content_length(h, value) : 0;
+        return is_name(name, "content-length", 14) ? content_length(h, value) : 0;
     case 17:
-        return rota__http_same(name, "Transfer-Encoding") ? transfer_encoding(h, value) : 0;
+        return is_name(name, "transfer-encoding", 17) ? transfer_encoding(h, value) : 0;
     default:
         return 0;
     }
@@ -162,16 +208,18 @@ static int known_field(struct rota__http_head *h, char *text, const char *name, 
  * refused like any other without a name. */
 static int field_line(struct rota__http_head *h, char *text, size_t n) {
     char *s = text + h->line;
-    size_t name = rota__http_span(s, n, HTTP_TOKEN);
+    size_t name = rota__http_span_token(s, n);
     if (name == 0 || name == n || s[name] != ':')
-        return bad(h, -EPROTO, "a header field is not valid HTTP");
-    size_t first = name + 1, last = n;
-    while (first < last && (s[first] == ' ' || s[first] == '\t'))
+        return bad_line(h, s, n, -EPROTO, "a header field is not valid HTTP");
+    size_t first = name + 1;
+    while (first < n && (s[first] == ' ' || s[first] == '\t'))
         first++;
+    size_t last = first + rota__http_span_value(s + first, n - first), end = line_end(h, s, last, n);
+    if (end == 0)
+        return bad_line(h, s, n, -EPROTO, "a header field is not valid HTTP");
+    end += last;
     while (last > first && (s[last - 1] == ' ' || s[last - 1] == '\t'))
         last--;
-    if (rota__http_span(s + first, last - first, HTTP_VALUE) < last - first)
-        return bad(h, -EPROTO, "a header field is not valid HTTP");
     unsigned i = h->fields + h->trailers;
     if (i == ROTA_HTTP_FIELDS_MAX)
         return bad(h, -EMSGSIZE, "there are too many header fields");
@@ -179,10 +227,11 @@ static int field_line(struct rota__http_head *h, char *text, size_t n) {
     h->field[i] = (struct rota__http_field){ (uint16_t)h->line, (uint16_t)(h->line + first) };
     if (h->in_trailers) {
         h->trailers++;
-        return 0;
+        return line_taken(h, end);
     }
     h->fields++;
-    return known_field(h, text, s, name, s + first);
+    int rc = known_field(h, text, s, name, s + first);
+    return rc < 0 ? rc : line_taken(h, end);
 }
 
 /* ---- lines -------------------------------------------------------------------------------------- */
@@ -200,34 +249,30 @@ static int complete(struct rota__http_head *h) {
     return 1;
 }
 
-/* The line of n bytes at h->line, without its end. 1: it was the last one. */
+/* The line that begins at h->line, of which n bytes are there, and others behind it perhaps. 1: it was the last one. */
 static int take_line(struct rota__http_head *h, char *text, size_t n) {
-    if (h->started || h->in_trailers)
-        return n > 0 ? field_line(h, text, n) : complete(h);
-    if (n == 0 && h->request)
-        return 0; /* RFC 9112, 2.2: old clients end a body with a line that is no part of it */
-    h->started = true;
+    size_t empty = line_end(h, text + h->line, 0, n);
+    if (h->started || h->in_trailers) {
+        if (empty == 0)
+            return field_line(h, text, n);
+        (void)line_taken(h, empty);
+        return complete(h);
+    }
+    if (empty > 0 && h->request) /* RFC 9112, 2.2: old clients end a body with a line that is no part of it */
+        return line_taken(h, empty);
     return h->request ? request_line(h, text, n) : status_line(h, text, n);
 }
 
 /* 0: more is needed. */
 static int take_lines(struct rota__http_head *h, char *text, size_t n) {
-    for (int rc = 0; rc == 0;) {
-        char *end = memchr(text + h->searched, '\n', n - h->searched);
-        if (end == NULL) {
-            h->searched = n;
-            return 0;
-        }
-        size_t after = (size_t)(end - text) + 1, line = after - 1 - h->line;
-        bool cr = line > 0 && end[-1] == '\r';
-        if (!cr && (h->request || h->in_trailers))
-            return bad(h, -EPROTO, "a line does not end with CR LF");
-        rc = take_line(h, text, line - cr);
-        h->line = h->searched = h->n = after;
-        if (rc != 0)
-            return rc;
+    if (h->searched > h->line && memchr(text + h->searched, '\n', n - h->searched) == NULL) {
+        h->searched = n;
+        return 0;
     }
-    return 0;
+    int rc = 0;
+    while (rc == 0 && h->line < n)
+        rc = take_line(h, text, n - h->line);
+    return rc == CUT ? 0 : rc;
 }
 
 int rota__http_head_feed(struct rota__http_head *h, char *text, size_t n, size_t limit) {

@@ -47,19 +47,24 @@ static int close_out(struct rota__http_server_conn *c, const struct rota__http_o
     return 0;
 }
 
-/* Formatted once a second. */
-static const char *date_now(struct rota__http_service *service) {
-    int64_t now = (int64_t)time(NULL);
-    if (now != service->date_of || service->date[0] == '\0') {
-        rota__http_date(service->date, now);
-        service->date_of = now;
-    }
-    return service->date;
+static __attribute__((noinline)) void make_opening(struct rota__http_service *service, int64_t now) {
+    char date[ROTA__HTTP_DATE_SIZE];
+    struct rota__http_out out = { .buf = service->opening, .size = sizeof service->opening };
+    rota__http_date(date, now);
+    rota__http_put(&out, HTTP_OK, HTTP_OK_N);
+    rota__http_put(&out, "Date: ", 6);
+    rota__http_put(&out, date, sizeof date - 1);
+    rota__http_put(&out, "\r\n", 2);
+    service->date_of = now;
 }
 
-static void put_status(struct rota__http_out *out, int status) {
+/* The status line and the Date, which is formatted once a second. */
+static void put_opening(struct rota__http_out *out, struct rota__http_service *service, int status) {
+    int64_t now = (int64_t)time(NULL);
+    if (now != service->date_of)
+        make_opening(service, now);
     if (status == 200) {
-        rota__http_put(out, "HTTP/1.1 200 OK\r\n", 17);
+        rota__http_put(out, service->opening, sizeof service->opening);
         return;
     }
     rota__http_put(out, "HTTP/1.1 ", 9);
@@ -67,6 +72,7 @@ static void put_status(struct rota__http_out *out, int status) {
     rota__http_put(out, " ", 1);
     rota__http_put_text(out, reason_of(status));
     rota__http_put(out, "\r\n", 2);
+    rota__http_put(out, service->opening + HTTP_OK_N, HTTP_DATE_LINE_N);
 }
 
 void rota__http_reply_init(struct rota__http_server_conn *c) {
@@ -81,10 +87,7 @@ int rota_http_reply_begin(rota_http_reply *reply, int status) {
         return -EALREADY;
     struct rota__http_server_conn *c = reply->conn_;
     struct rota__http_out out = open_out(c);
-    put_status(&out, status);
-    rota__http_put(&out, "Date: ", 6);
-    rota__http_put(&out, date_now(c->service), ROTA__HTTP_DATE_SIZE - 1);
-    rota__http_put(&out, "\r\n", 2);
+    put_opening(&out, c->service, status);
     if (c->service->opt.server != NULL)
         rota__http_put_field(&out, "Server", c->service->opt.server);
     int rc = close_out(c, &out);
@@ -224,6 +227,20 @@ int rota_http_reply_flush(rota_http_reply *reply) {
     return rc;
 }
 
+/* What rota_http_reply_field would do, without a look at the name. */
+static int put_type(rota_http_reply *reply, const char *type) {
+    size_t n = strlen(type);
+    if (rota__http_span_value(type, n) < n)
+        return -EINVAL;
+    if (reply->state_ & REPLY_HEAD_DONE)
+        return -EALREADY;
+    struct rota__http_out out = open_out(reply->conn_);
+    rota__http_put(&out, "Content-Type: ", 14);
+    rota__http_put(&out, type, n);
+    rota__http_put(&out, "\r\n", 2);
+    return close_out(reply->conn_, &out);
+}
+
 int rota_http_reply_send(rota_http_reply *reply, int status, const char *type, const void *data, size_t n) {
     if (reply == NULL || (data == NULL && n > 0))
         return -EINVAL;
@@ -231,7 +248,7 @@ int rota_http_reply_send(rota_http_reply *reply, int status, const char *type, c
     if (rc == 0 && !(reply->state_ & REPLY_BEGUN && reply->status == status))
         rc = rota_http_reply_begin(reply, status);
     if (rc == 0 && type != NULL)
-        rc = rota_http_reply_field(reply, "Content-Type", type);
+        rc = put_type(reply, type);
     if (rc == 0)
         rc = rota_http_reply_length(reply, n);
     return rc < 0 ? rc : write_body(reply, data, n);

@@ -115,7 +115,7 @@ static void hand_in(struct rota__http_server_conn *c) {
         .length = h->chunked ? -1 : h->has_length ? (int64_t)h->length : 0,
         .conn_ = c,
     };
-    c->no_body = strcmp(c->request.method, "HEAD") == 0;
+    c->no_body = c->request.method[0] == 'H' && strcmp(c->request.method, "HEAD") == 0;
     c->close = h->close || (h->minor == 0 && !h->keep_alive);
     c->continue_owed = h->expects_continue && h->minor > 0 && !w->body.done;
 }

@@ -7,6 +7,9 @@
 
 enum { ROTA__HTTP_OUT_SIZE = 16 * 1024 };
 
+#define HTTP_OK "HTTP/1.1 200 OK\r\n"
+enum { HTTP_OK_N = sizeof HTTP_OK - 1, HTTP_DATE_LINE_N = sizeof "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" - 1 };
+
 /* What all connections of a server share. */
 struct rota__http_service {
     rota_http_handler_fn *handler;
@@ -15,8 +18,8 @@ struct rota__http_service {
     rota_allocator allocator;
     bool stopping;                 /* no request after those under way */
     struct rota__http_server_conn *conns;
-    int64_t date_of;               /* the second that date says; its memory is used until the next one */
-    char date[ROTA__HTTP_DATE_SIZE];
+    int64_t date_of;               /* the second that opening says; 0: none yet */
+    char opening[HTTP_OK_N + HTTP_DATE_LINE_N];   /* of the answers within it: status line of 200, Date */
 };
 
 struct rota__http_server_conn {

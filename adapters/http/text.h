@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 enum {
     HTTP_TOKEN = 1,    /* of methods and field names (RFC 9110, 5.6.2) */
@@ -19,6 +20,16 @@ static inline bool rota__http_is(char c, unsigned class) { return rota__http_cla
 
 /* How many of the first n bytes, from the first on, are of the class. */
 size_t rota__http_span(const char *s, size_t n, unsigned class);
+
+/* The same for the classes of heads: names are short, the others are looked at eight bytes at a time. */
+static inline size_t rota__http_span_token(const char *s, size_t n) {
+    size_t i = 0;
+    while (i < n && rota__http_is(s[i], HTTP_TOKEN))
+        i++;
+    return i;
+}
+size_t rota__http_span_value(const char *s, size_t n);
+size_t rota__http_span_target(const char *s, size_t n);
 
 /* All of the string, which is not empty? */
 bool rota__http_all(const char *s, unsigned class);
@@ -36,8 +47,17 @@ struct rota__http_out {
     size_t size, n;
     bool full;
 };
-void rota__http_put(struct rota__http_out *out, const void *bytes, size_t n);
-void rota__http_put_text(struct rota__http_out *out, const char *s);
+static inline void rota__http_put(struct rota__http_out *out, const void *bytes, size_t n) {
+    if (out->full || n > out->size - out->n) {
+        out->full = true;
+        return;
+    }
+    memcpy(out->buf + out->n, bytes, n);
+    out->n += n;
+}
+static inline void rota__http_put_text(struct rota__http_out *out, const char *s) {
+    rota__http_put(out, s, strlen(s));
+}
 void rota__http_put_number(struct rota__http_out *out, uint64_t value, unsigned base);
 void rota__http_put_field(struct rota__http_out *out, const char *name, const char *value);
 
