@@ -263,7 +263,7 @@ static void fd_leave(struct rota__wait *wait) {
 int rota__fd_wait(rota_task *task, int fd, unsigned events, const char *what) {
     /* Not refused at first, but this may be the second round: the wake-up came to nothing, and meanwhile the
      * scope was cancelled. */
-    int rc = rota__enter(&task);
+    int rc = rota__enter_again(&task);
     if (rc < 0)
         return rc;
     struct fd_wait w = {
@@ -320,7 +320,7 @@ ssize_t rota__fd_call(rota_task *task, int fd, unsigned direction, const char *w
 
 static ssize_t transfer(int fd, unsigned direction, const struct iovec *iov, int n) {
     rota_task *task;
-    int rc = rota__enter(&task);
+    int rc = rota__enter_again(&task);
     if (rc < 0)
         return rc;
     ssize_t r = rota__fd_try(task->loop, fd, direction, iov, n);
@@ -351,9 +351,15 @@ static ssize_t transfer_vector(int fd, unsigned direction, const struct iovec *i
     return n == 0 ? transfer(fd, direction, &none, 1) : transfer(fd, direction, iov, n);
 }
 
-ssize_t rota_readv(int fd, const struct iovec *iov, int n) { return transfer_vector(fd, ROTA_READ, iov, n); }
+ssize_t rota_readv(int fd, const struct iovec *iov, int n) {
+    rota__leave_forgotten();
+    return transfer_vector(fd, ROTA_READ, iov, n);
+}
 
-ssize_t rota_writev(int fd, const struct iovec *iov, int n) { return transfer_vector(fd, ROTA_WRITE, iov, n); }
+ssize_t rota_writev(int fd, const struct iovec *iov, int n) {
+    rota__leave_forgotten();
+    return transfer_vector(fd, ROTA_WRITE, iov, n);
+}
 
 static ssize_t try_once(int fd, unsigned direction, void *buf, size_t n) {
     struct iovec iov = {buf, n < ROTA__TRANSFER_MAX ? n : ROTA__TRANSFER_MAX};

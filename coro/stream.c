@@ -1,4 +1,4 @@
-/* Buffered streams: open, read, read_exact, until, line, write, drain, shutdown, close.
+/* Buffered streams: open, read, read_exact, until, line, write, try_write, drain, shutdown, close.
  *
  * A stream is memory of the caller's around a descriptor: an input buffer of fixed size, and a ring for output that
  * grows to the high-water mark at most, so that neither a peer that sends no separator nor one that does not read
@@ -39,9 +39,10 @@ struct rota__stream_op {
 
 /* ---- the frame of every call ---- */
 
-static int begin(rota_stream *s, struct rota__stream_op **(*side)(rota_stream *), struct rota__stream_op *op,
-                 rota_task **task) {
-    int rc = rota__enter(task);
+/* Not inline: gcc would warn of op's address, which outlives the caller's frame nowhere (see end). */
+static __attribute__((noinline)) int begin(rota_stream *s, struct rota__stream_op **(*side)(rota_stream *),
+                                           struct rota__stream_op *op, rota_task **task) {
+    int rc = rota__enter_again(task);
     if (rc < 0)
         return rc;
     if (!s)
@@ -283,7 +284,7 @@ static void leave(struct rota__wait *wait) { ((struct rota__stream_op *)wait)->w
 
 /* Until an event of fd may have changed something. */
 static int carried_wait(rota_stream *s, struct rota__stream_op *op, rota_task *task, unsigned wants) {
-    int rc = rota__enter(&task); /* before a second wait of one call */
+    int rc = rota__enter_again(&task); /* before a second wait of one call */
     op->wants = rc < 0 ? 0 : wants;
     int settled = settle(s);
     if (rc < 0 || settled < 0) {
@@ -563,7 +564,7 @@ static ssize_t queue_rest(rota_stream *s, const unsigned char *bytes, size_t n) 
 
 /* Until at most `until` bytes are queued. */
 static int wait_for_room(rota_stream *s, struct rota__stream_op *op, rota_task *task, size_t until) {
-    int rc = rota__enter(&task); /* before a second wait of one call */
+    int rc = rota__enter_again(&task); /* before a second wait of one call */
     if (rc < 0)
         return rc;
     op->wait = (struct rota__wait){.what = "room in a stream", .on = s, .until = ROTA_FOREVER, .leave = leave};
@@ -611,6 +612,25 @@ int rota_stream_write(rota_stream *s, const void *buf, size_t n) {
             rc = r < 0 ? (int)r : wait_for_room(s, &op, task, s->high_water_ / 2);
     }
     return (int)end(s, writing, &op, task, rc);
+}
+
+ssize_t rota_stream_try_write(rota_stream *s, const void *buf, size_t n) {
+    const unsigned char *bytes = buf;
+    if (!s || n > PTRDIFF_MAX)
+        return -EINVAL;
+    if (!(s->flags_ & STREAM_OPEN))
+        return -EBADF;
+    int rc = rota__loop_check(s->loop_);
+    if (rc == 0)
+        rc = s->writing_ ? -EBUSY : s->out_error_;
+    if (rc < 0)
+        return rc;
+    size_t sum = 0;
+    ssize_t r = 1;
+    while (sum < n && (r = offer(s, bytes + sum, n - sum)) > 0)
+        sum += (size_t)r;
+    s->taken = sum;
+    return sum || r > 0 ? (ssize_t)sum : r < 0 ? r : -EAGAIN;
 }
 
 static int drain(rota_stream *s, struct rota__stream_op *op, rota_task *task) {

@@ -173,6 +173,15 @@ static inline __attribute__((always_inline)) int rota__enter(rota_task **task) {
     return 0;
 }
 
+/* The same where the public call around has left forgotten scopes: by rota__leave_forgotten or rota__enter. */
+static inline int rota__enter_again(rota_task **task) {
+    rota_loop *loop = rota__current;
+    if (__builtin_expect(!loop || !loop->running, 0))
+        return -EPERM;
+    rota_task *self = *task = loop->running;
+    return __builtin_expect(loop->now >= self->due, 0) ? rota__refuse(self) : 0;
+}
+
 /* First thing in a public call that is made of others: they only know its frame, not its caller's. */
 static inline __attribute__((always_inline)) void rota__leave_forgotten(void) {
     rota_task *self = rota__current ? rota__current->running : NULL;

@@ -302,6 +302,45 @@ Task_test(stream, writer_stops_at_the_high_water_mark) {
     return 0;
 }
 
+Task_test(stream, try_write_takes_what_needs_no_wait) {
+    int peer;
+    unsigned char *bytes = much();
+    rota_stream s = open_pair(&peer, 16, 10000);
+    ssize_t n = rota_stream_try_write(&s, bytes, MUCH);
+    cr_expect(n > 10000 && n < MUCH);
+    cr_expect_eq(s.taken, (size_t)n);
+    cr_expect_eq(s.out_used_, 10000u);
+    cr_expect_eq(rota_stream_try_write(&s, bytes + n, 1), -EAGAIN);
+    cr_expect_eq(s.taken, 0u);
+    cr_expect_eq(rota_stream_try_write(&s, bytes + n, 0), 0);
+    cr_expect_eq(suck(peer, bytes, 0, (size_t)n), (size_t)n, "it goes out by itself");
+    cr_expect_eq(rota_stream_try_write(&s, bytes, 5), 5);
+    rota_stream_close(&s);
+    cr_expect_eq(rota_stream_try_write(&s, bytes, 5), -EBADF);
+    cr_expect_eq(rota_stream_try_write(NULL, bytes, 5), -EINVAL);
+    close(peer);
+    free(bytes);
+    return 0;
+}
+
+Task_test(stream, try_write_does_not_pass_a_writer) {
+    int peer;
+    unsigned char *bytes = much();
+    rota_stream s = open_pair(&peer, 16, 10000);
+    struct writing w = {&s, bytes, MUCH};
+    rota_task *writer = start(do_write, &w);
+    cr_expect_eq(rota_stream_try_write(&s, "x", 1), -EBUSY);
+    cr_expect_eq(suck(peer, bytes, 0, MUCH), (size_t)MUCH);
+    cr_expect_eq(finish(writer), 0);
+    close(peer);
+    ssize_t rc = rota_stream_try_write(&s, "x", 1);
+    cr_expect(rc == -EPIPE || rc == -ECONNRESET);
+    cr_expect_eq(rota_stream_try_write(&s, "x", 1), rc, "an error stays");
+    rota_stream_close(&s);
+    free(bytes);
+    return 0;
+}
+
 /* The queue is larger than what the system takes at once: it is sent in parts, wraps, and grows while it is wrapped. */
 Task_test(stream, the_ring_keeps_the_order) {
     int peer;

@@ -251,7 +251,7 @@ static int complete(struct rota__http_head *h) {
 
 /* The line that begins at h->line, of which n bytes are there, and others behind it perhaps. 1: it was the last one. */
 static int take_line(struct rota__http_head *h, char *text, size_t n) {
-    size_t empty = line_end(h, text + h->line, 0, n);
+    size_t empty = text[h->line] <= '\r' ? line_end(h, text + h->line, 0, n) : 0;
     if (h->started || h->in_trailers) {
         if (empty == 0)
             return field_line(h, text, n);

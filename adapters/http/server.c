@@ -29,7 +29,7 @@ static bool peers_doing(intptr_t error) {
 
 /* Before the peer is waited for. */
 static int flush(struct rota__http_server_conn *c) {
-    int rc = rota__http_wire_flush(&c->wire);
+    int rc = rota__http_wire_flush_first(&c->wire);
     if (rc < 0)
         c->wire.error = rc;
     return rc;

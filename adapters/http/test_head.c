@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "adapters/http/head.h"
+#include "adapters/http/text.h"
 #include "tests/harness.h"
 
 enum { BODY_KEPT = 256, LIMIT = 16 * 1024 };
@@ -490,6 +491,23 @@ Test(http_head, an_early_close_is_noticed_at_every_byte) {
 }
 
 /* ---- requests ----------------------------------------------------------------------------------- */
+
+/* Eight bytes at a time or one: every byte at every place, with neighbours that could carry or borrow. */
+Test(http_head, spans_end_at_the_first_byte_of_another_class) {
+    static const char around[] = "x\xff~ \x80!";
+    char text[21];
+    unsigned wrong = 0;
+    for (size_t n = 5; n <= sizeof text; n += 8)
+        for (size_t at = 0; at < n; at++)
+            for (unsigned c = 0; c < 256; c++)
+                for (size_t i = 0; i < sizeof around - 1; i++) {
+                    memset(text, around[i], n);
+                    text[at] = (char)c;
+                    wrong += rota__http_span_value(text, n) != rota__http_span(text, n, HTTP_VALUE);
+                    wrong += rota__http_span_target(text, n) != rota__http_span(text, n, HTTP_TARGET);
+                }
+    cr_expect_eq(wrong, 0u);
+}
 
 Test(http_head, a_request) {
     struct outcome o = parse(REQUEST, "GET /a?b=c HTTP/1.1\r\nhOST: example.test:80\r\nAccept: */*\r\n\r\nGET");

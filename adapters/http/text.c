@@ -28,42 +28,6 @@ size_t rota__http_span(const char *s, size_t n, unsigned class) {
     return i;
 }
 
-/* ---- eight bytes at a time ---- */
-
-#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
-
-/* The first byte is the lowest one. Compilers make this one load. */
-static inline uint64_t eight(const char *s) {
-    const unsigned char *b = (const unsigned char *)s;
-    return (uint64_t)b[0] | (uint64_t)b[1] << 8 | (uint64_t)b[2] << 16 | (uint64_t)b[3] << 24 | (uint64_t)b[4] << 32 |
-           (uint64_t)b[5] << 40 | (uint64_t)b[6] << 48 | (uint64_t)b[7] << 56;
-}
-
-/* How many bytes, from the first on, are at least `least` and not DEL. A subtraction of each byte's own borrows only
- * from those above a byte that is smaller, and the lowest is what counts ("haszero" and "hasless" of Sean Anderson's
- * Bit Twiddling Hacks). */
-static inline size_t span_from(const char *s, size_t n, unsigned least) {
-    size_t i = 0;
-    for (; n - i >= 8; i += 8) {
-        uint64_t x = eight(s + i), del = x ^ EACH(0x7f);
-        uint64_t found = (((x - EACH(least)) & ~x) | ((del - EACH(1)) & ~del)) & EACH(0x80);
-        if (found != 0)
-            return i + (size_t)__builtin_ctzll(found) / 8;
-    }
-    while (i < n && (unsigned char)s[i] >= least && s[i] != 0x7f)
-        i++;
-    return i;
-}
-
-size_t rota__http_span_value(const char *s, size_t n) {
-    size_t i = span_from(s, n, ' ');
-    while (i < n && s[i] == '\t')
-        i += 1 + span_from(s + i + 1, n - i - 1, ' ');
-    return i;
-}
-
-size_t rota__http_span_target(const char *s, size_t n) { return span_from(s, n, ' ' + 1); }
-
 /* ---- texts ---- */
 
 bool rota__http_all(const char *s, unsigned class) {

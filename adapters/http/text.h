@@ -28,8 +28,40 @@ static inline size_t rota__http_span_token(const char *s, size_t n) {
         i++;
     return i;
 }
-size_t rota__http_span_value(const char *s, size_t n);
-size_t rota__http_span_target(const char *s, size_t n);
+
+#define ROTA__EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* The first byte is the lowest one. Compilers make this one load. */
+static inline uint64_t rota__http_eight(const char *s) {
+    const unsigned char *b = (const unsigned char *)s;
+    return (uint64_t)b[0] | (uint64_t)b[1] << 8 | (uint64_t)b[2] << 16 | (uint64_t)b[3] << 24 | (uint64_t)b[4] << 32 |
+           (uint64_t)b[5] << 40 | (uint64_t)b[6] << 48 | (uint64_t)b[7] << 56;
+}
+
+/* How many bytes, from the first on, are at least `least` and not DEL. Of a byte below 0x80, subtracting `least` sets the
+ * top bit if it is smaller, adding 1 if it is DEL. The subtraction borrows from the bytes above a smaller one only, and
+ * the lowest is what counts ("hasless" of Sean Anderson's Bit Twiddling Hacks). */
+static inline size_t rota__http_span_from(const char *s, size_t n, unsigned least) {
+    size_t i = 0;
+    for (; n - i >= 8; i += 8) {
+        uint64_t x = rota__http_eight(s + i), seven_bits = x & ROTA__EACH(0x7f);
+        uint64_t found = ((x - ROTA__EACH(least)) | (seven_bits + ROTA__EACH(1))) & ~x & ROTA__EACH(0x80);
+        if (found != 0)
+            return i + (size_t)__builtin_ctzll(found) / 8;
+    }
+    while (i < n && (unsigned char)s[i] >= least && s[i] != 0x7f)
+        i++;
+    return i;
+}
+
+static inline size_t rota__http_span_value(const char *s, size_t n) {
+    size_t i = rota__http_span_from(s, n, ' ');
+    while (__builtin_expect(i < n && s[i] == '\t', 0))
+        i += 1 + rota__http_span_from(s + i + 1, n - i - 1, ' ');
+    return i;
+}
+
+static inline size_t rota__http_span_target(const char *s, size_t n) { return rota__http_span_from(s, n, ' ' + 1); }
 
 /* All of the string, which is not empty? */
 bool rota__http_all(const char *s, unsigned class);

@@ -162,6 +162,22 @@ int rota__http_wire_flush(struct rota__http_wire *w) {
     return send_bytes(w, w->out, n);
 }
 
+/* The limit is for waiting: where nothing is waited for, no clock has to be read. */
+int rota__http_wire_flush_first(struct rota__http_wire *w) {
+    size_t n = w->out_n;
+    if (n == 0)
+        return 0;
+    int rc = rota__http_refused();
+    w->out_n = 0;
+    if (rc < 0)
+        return rc;
+    ssize_t taken = rota_stream_try_write(w->stream, w->out, n);
+    if (taken < 0 && taken != -EAGAIN)
+        return (int)taken;
+    size_t sum = taken > 0 ? (size_t)taken : 0;
+    return sum < n ? send_bytes(w, w->out + sum, n - sum) : 0;
+}
+
 int rota__http_wire_put(struct rota__http_wire *w, const void *bytes, size_t n) {
     int rc = n > w->out_size - w->out_n ? rota__http_wire_flush(w) : 0;
     if (rc < 0)

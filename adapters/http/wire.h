@@ -41,6 +41,9 @@ ssize_t rota__http_wire_read(struct rota__http_wire *w, void *buf, size_t n, int
 int rota__http_wire_put(struct rota__http_wire *w, const void *bytes, size_t n);
 int rota__http_wire_flush(struct rota__http_wire *w);
 
+/* (S) The same for callers that wait for the peer next: as a rule it does not suspend, not even out of courtesy. */
+int rota__http_wire_flush_first(struct rota__http_wire *w);
+
 /* (S) -ECANCELED inside a cancelled or expired scope, else 0 at once: for calls that may find what they need in a buffer,
  * and would then not notice. */
 int rota__http_refused(void);

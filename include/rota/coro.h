@@ -465,7 +465,7 @@ typedef struct rota_stream_options {
 typedef struct rota_stream {
     int fd;                       /* read only; -1 once closed */
     unsigned flags_;
-    size_t taken;                 /* read only: bytes that the last rota_stream_write took, also when it failed */
+    size_t taken;                 /* read only: bytes that the last write took, also when it failed */
     rota_loop *loop_;
     unsigned char *in_;           /* [in_first_, in_first_ + in_used_) has been received and not been asked for */
     size_t in_size_, in_first_, in_used_;
@@ -510,6 +510,10 @@ ROTA_API ROTA_CHECK ssize_t rota_stream_line(rota_stream *stream, size_t limit, 
  * bytes were taken. An error of an earlier write is returned by every later call; what was queued is dropped
  * then. -EPIPE after shutdown, -ENOMEM. */
 ROTA_API ROTA_CHECK int rota_stream_write(rota_stream *stream, const void *buf, size_t n);
+
+/* The same without waiting: how many of the n bytes were taken (also stream->taken), -EAGAIN when there was room for
+ * none. Never suspends and never refuses; also for callbacks of the loop's thread. */
+ROTA_API ROTA_CHECK ssize_t rota_stream_try_write(rota_stream *stream, const void *buf, size_t n);
 
 /* (S) Until everything written has been given to the system. Cancelled, it goes out all the same. */
 ROTA_API ROTA_CHECK int rota_stream_drain(rota_stream *stream);
