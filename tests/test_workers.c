@@ -5,7 +5,7 @@
 #include <pthread.h>
 
 /* A test with a server, and in its main task an executor of so many workers. */
-#define Workers_test(name, n_workers, ...)                              \
+#define Workers_test(name, n_workers)                                   \
     static void name##_body(void);                                      \
     static intptr_t name##_main(void *unused) {                         \
         (void)unused;                                                   \
@@ -14,7 +14,7 @@
         free_workers();                                                 \
         return 0;                                                       \
     }                                                                   \
-    Test(workers, name, .init = start_server, .fini = stop_server __VA_ARGS__) { \
+    Test(workers, name, .init = start_server, .fini = stop_server) {    \
         cr_expect_eq(run_task(name##_main, NULL), 0);                   \
     }                                                                   \
     static void name##_body(void)
