@@ -1,0 +1,277 @@
+#!/usr/bin/env python3
+"""Runs benchmarks: floors and rota (the program bench), peers (the programs of peers.py), in turn.
+
+scripts/bench builds and calls this; see README.md for the method. Each value comes from a process of its own. One round
+measures every row of a benchmark once; the next round follows, so that what the machine does meanwhile hits all alike.
+A row that fails, or whose program could not be built, is a dash with its reason: rows are never left out silently.
+"""
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+
+import chart
+import footprint
+import peers
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+QUICK_RUNS, QUICK_SECONDS, QUICK_DIVIDE = 3, 108, 20
+TIMEOUT = 120
+OUT_OF_TIME = 'no time left (--quick)'
+UNPINNED = ('wake', 'offload', 'scale')   # of several threads; one processor would be another benchmark
+
+
+class Row:
+    def __init__(self, name, kind, command, reason=None):
+        self.name, self.kind, self.command, self.reason = name, kind, command, reason
+        self.values = []
+
+    def measure(self, pinned, timeout=TIMEOUT):
+        """Adds a value, or None and a reason."""
+        value = None
+        try:
+            pin = (lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})) if pinned else None
+            done = subprocess.run(self.command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                                  timeout=timeout, preexec_fn=pin, start_new_session=True)
+            words = done.stdout.strip().split('\n')[-1].split(' ', 2) if done.stdout.strip() else []
+            if done.returncode == 0 and len(words) > 1 and words[1] != '-':
+                value = float(words[1])
+            elif done.returncode == 0 and len(words) > 2:
+                self.reason = words[2].lstrip('- ')
+            else:
+                said = done.stderr.strip().split('\n')[-1][-100:]
+                self.reason = said or f'failed with status {done.returncode}'
+        except subprocess.TimeoutExpired:
+            self.reason = f'took over {timeout:.0f} s'
+        except OSError as error:
+            self.reason = str(error)
+        self.values.append(value)
+
+    def good(self):
+        return [v for v in self.values if v is not None]
+
+    def result(self, group, name, unit, floor, best):
+        good = self.good()
+        out = {'group': group, 'name': name, 'row': self.name, 'kind': self.kind, 'unit': unit,
+               'median': None, 'min': None, 'max': None, 'runs': len(good)}
+        if not good or self.values[-1] is None:
+            out['reason'] = self.reason or OUT_OF_TIME
+            return out
+        out.update(median=statistics.median(good), min=min(good), max=max(good))
+        for key, other in (('x_floor', floor), ('x_best_peer', best)):
+            if other and other is not self:
+                ratio = paired(self.values, other.values)
+                if ratio is not None:
+                    out[key] = ratio
+        if best and 'x_best_peer' in out:
+            out['best_peer'] = best.name
+        return out
+
+
+def paired(values, others):
+    """The median of the ratios within each round."""
+    ratios = [a / b for a, b in zip(values, others) if a is not None and b]
+    return statistics.median(ratios) if ratios else None
+
+
+class Bench:
+    def __init__(self, group, name, unit):
+        self.group, self.name, self.unit, self.rows = group, name, unit, []
+
+    def run(self, runs, pin, deadline=None, seconds=None):
+        """All rounds; with a deadline, no round begins after its share of seconds is used up."""
+        started = time.monotonic()
+        rows = [r for r in self.rows if r.command]
+        for turn in range(runs):
+            for row in rows:
+                if turn > 0 and row.values[-1:] == [None]:
+                    continue   # it failed: once is enough
+                now = time.monotonic()
+                if deadline and (now > deadline or (turn == 0 and row.kind == 'peer' and now - started > 2 * seconds)):
+                    if not row.values:
+                        row.reason = OUT_OF_TIME
+                        row.values.append(None)
+                    continue
+                row.measure(pin and self.group not in UNPINNED,
+                            min(TIMEOUT, deadline + 8 - now) if deadline else TIMEOUT)
+            if deadline and time.monotonic() - started > seconds:
+                break
+
+    def results(self):
+        floor = next((r for r in self.rows if r.kind == 'floor' and r.good()), None)
+        others = [r for r in self.rows if r.kind == 'peer' and r.good() and r.values[-1] is not None]
+        best = min(others, key=lambda r: statistics.median(r.good()), default=None)
+        out = []
+        for row in self.rows:
+            out.append(row.result(self.group, self.name, self.unit, floor if row.kind != 'floor' else None,
+                                  best if row.kind == 'rota' else None))
+        return out
+
+
+def quoted_results(bench, quoted):
+    for peer, value in quoted['values'].get(bench.name, {}).items():
+        yield {'group': bench.group, 'name': bench.name, 'row': peer, 'kind': 'quoted', 'unit': bench.unit,
+               'median': None, 'min': None, 'max': None, 'runs': 0, 'quoted': value,
+               'reason': f'not re-measured: {value:g} {bench.unit} elsewhere'}
+
+
+# ---- what there is ------------------------------------------------------------------------------------
+
+def benches_of(program, divide, built):
+    """The benchmarks of the program, with the rows of the peers that have them."""
+    listing = subprocess.run([program, '--rows'], capture_output=True, text=True, check=True).stdout
+    found = {}
+    for line in listing.splitlines():
+        group, name, unit, row = line.split('\t')
+        bench = found.setdefault(name, Bench(group, name, unit))
+        kind = 'floor' if row in ('floor', 'timerfd') else 'rota'
+        bench.rows.append(Row(row, kind, [program, '--divide', str(divide), '--row', row, name]))
+    for peer in built:
+        for name in peer.names:
+            if name == 'serve':
+                for bench in found.values():
+                    if bench.group in ('echo', 'idle'):
+                        command = [program, '--divide', str(divide), '--load', bench.name, *(peer.command or []), '--serve']
+                        bench.rows.append(Row(peer.name, 'peer', command if peer.command else None, peer.reason))
+            elif name in found:
+                command = [*(peer.command or []), '--divide', str(divide), name]
+                found[name].rows.append(Row(peer.name, 'peer', command if peer.command else None, peer.reason))
+    return list(found.values())
+
+
+def machine(program):
+    about = json.loads(subprocess.run([program, '--machine'], capture_output=True, text=True, check=True).stdout)
+    model = 'unknown'
+    with open('/proc/cpuinfo') as f:
+        for line in f:
+            if line.startswith('model name'):
+                model = line.split(':', 1)[1].strip()
+                break
+    u = platform.uname()
+    return {'system': u.system, 'release': u.release, 'cpu': u.machine, 'model': model, 'cores': os.cpu_count(),
+            'libc': ' '.join(platform.libc_ver()), 'python': platform.python_version(), **about,
+            'date': time.strftime('%Y-%m-%d'), 'load': os.getloadavg()[0]}
+
+
+# ---- tables -------------------------------------------------------------------------------------------
+
+def number(value):
+    return f'{value:.0f}' if abs(value) >= 10000 else f'{value:.2f}' if abs(value) >= 0.1 or value == 0 else f'{value:.4f}'
+
+
+def print_group(group, results):
+    print(f'\n{group}')
+    print(f'  {"":26} {"":11} {"median":>10} {"":6} {"x floor":>8} {"x peer":>8}   spread')
+    last = None
+    for r in results:
+        name = r['name'] if r['name'] != last else ''
+        last = r['name']
+        if r['median'] is None:
+            print(f'  {name:26} {r["row"]:11} {"-":>10} {"":6} {"":8} {"":8}   {r["reason"]}')
+            continue
+        floor = f'{r["x_floor"]:.2f}' if 'x_floor' in r else ''
+        peer = f'{r["x_best_peer"]:.2f}' if 'x_best_peer' in r else ''
+        against = f'  (best peer: {r["best_peer"]})' if 'best_peer' in r else ''
+        print(f'  {name:26} {r["row"]:11} {number(r["median"]):>10} {r["unit"]:6} {floor:>8} {peer:>8}   '
+              f'{number(r["min"])} .. {number(r["max"])}{against}')
+    sys.stdout.flush()
+
+
+def compare(old_path, results):
+    """Rota's rows against an older file: by ratio to the floor where both have one, since machines differ."""
+    with open(old_path) as f:
+        old = {(r['name'], r['row']): r for r in json.load(f)['results']}
+    floors = {n: r['median'] for (n, row), r in old.items() if row == 'floor' and r['median']}
+    print(f'\ncompared with {old_path}; x floor where there is a floor; beyond both spreads and 7 %: marked')
+    for r in results:
+        before = old.get((r['name'], r['row']))
+        if r['kind'] != 'rota' or r['median'] is None or not before or before['median'] is None:
+            continue
+        apart = r['min'] > before['max'] or r['max'] < before['min']
+        was, now = before['median'], r['median']
+        if 'x_floor' in r and floors.get(r['name']):
+            was, now = was / floors[r['name']], r['x_floor']
+        change = now / was - 1 if was else 0
+        mark = ('worse' if change > 0 else 'better') if apart and abs(change) > 0.07 else ''
+        print(f'  {r["name"]:26} {r["row"]:11} {number(was):>10} -> {number(now):>10}  {100 * change:+6.0f} %  {mark}')
+
+
+# ---- main ---------------------------------------------------------------------------------------------
+
+def arguments():
+    p = argparse.ArgumentParser(prog='scripts/bench', description='Measures rota beside floors and peers.')
+    p.add_argument('groups', nargs='*', metavar='GROUP', help='only these groups (or benchmarks)')
+    p.add_argument('--list', action='store_true', help='what there is')
+    p.add_argument('--runs', type=int, help='rounds (11)')
+    p.add_argument('--quick', action='store_true', help='everything in under two minutes, for a look')
+    p.add_argument('--pin', action='store_true', help='to the first processor (the load of echo to the last one)')
+    p.add_argument('--no-peers', action='store_true', help='floors and rota only: nothing is installed')
+    p.add_argument('--compare', metavar='OLD.json', help='with the results of an earlier run')
+    p.add_argument('--json', default='bench-results.json', metavar='FILE', help='where results go (bench-results.json)')
+    p.add_argument('--charts', default='bench-charts', metavar='FOLDER', help='where charts go (bench-charts)')
+    p.add_argument('--build', required=True, help=argparse.SUPPRESS)
+    a = p.parse_args()
+    a.runs = a.runs or (QUICK_RUNS if a.quick else 11)
+    return a
+
+
+def run_all(benches, a):
+    results, group, deadline = [], None, time.monotonic() + QUICK_SECONDS if a.quick else None
+    with open(os.path.join(HERE, 'quoted.json')) as f:
+        quoted = json.load(f)
+    mine = []
+    for i, bench in enumerate(benches):
+        if group not in (None, bench.group):
+            print_group(group, mine)
+            mine = []
+        group = bench.group
+        share = max(0.1, (deadline - time.monotonic()) / (len(benches) - i)) if deadline else None
+        bench.run(a.runs, a.pin, deadline, share)
+        new = bench.results() + list(quoted_results(bench, quoted))
+        mine += new
+        results += new
+    if mine:
+        print_group(group, mine)
+    return results
+
+
+def main():
+    a = arguments()
+    program = os.path.join(a.build, 'bench', 'bench')
+    built = [] if a.no_peers or a.list else peers.build_all(os.path.join(a.build, 'peers'))
+    for peer in built:
+        if peer.reason:
+            print(f'not to be had: {peer.name}: {peer.reason}')
+    benches = benches_of(program, QUICK_DIVIDE if a.quick else 1, peers.PEERS if a.list else built)
+    names = {b.group for b in benches} | {b.name for b in benches} | {'footprint'}
+    unknown = [g for g in a.groups if g not in names]
+    if unknown:
+        sys.exit(f'no such group: {" ".join(unknown)}; see --list')
+    benches = [b for b in benches if not a.groups or b.group in a.groups or b.name in a.groups]
+    if a.list:
+        for b in benches:
+            print(f'{b.group:10} {b.name:26} {", ".join(r.name for r in b.rows)}')
+        for name in footprint.NAMES:
+            print(f'{"footprint":10} {name}')
+        return
+    results = run_all(benches, a)
+    if not a.groups or 'footprint' in a.groups:
+        sizes = footprint.results(a.build, a.quick)
+        print_group('footprint', sizes)
+        results += sizes
+    about = machine(program)
+    about['peers'] = {p.name: p.version for p in built if p.command}
+    with open(a.json, 'w') as f:
+        json.dump({'machine': about, 'results': results}, f, indent=1)
+        f.write('\n')
+    print(f'\nresults: {a.json}; charts: {a.charts}/ ({chart.draw_all(results, about, a.charts)} files)')
+    if a.compare:
+        compare(a.compare, results)
+
+
+if __name__ == '__main__':
+    main()
