@@ -131,6 +131,8 @@ static void run_other_fault(void *opt) {
 }
 
 Test(overflow, other_faults_are_passed_on_unseen) {
+    if (under_valgrind())
+        cr_skip_test("valgrind counts the fault as an error, and says so by the exit code");
     struct outcome outcome = in_a_process(run_other_fault, &(rota_loop_options){ .report_overflow = true });
     cr_expect(WIFEXITED(outcome.status) && WEXITSTATUS(outcome.status) == 42, "%x", (unsigned)outcome.status);
     cr_expect_str_eq(outcome.text, "the earlier handler\n");
@@ -163,7 +165,7 @@ Test(overflow, what_was_there_comes_back) {
     cr_expect_eq(after.sa_flags & (SA_SIGINFO | SA_ONSTACK), before.sa_flags & (SA_SIGINFO | SA_ONSTACK));
     cr_assert_eq(sigaltstack(NULL, &stack), 0);
     cr_expect_eq(stack.ss_flags, own.ss_flags);
-    cr_expect(stack.ss_sp == own.ss_sp);
+    cr_expect(stack.ss_flags & SS_DISABLE || stack.ss_sp == own.ss_sp);
 }
 
 /* Whatever cannot be had: the loop works, only the naming is missing. */

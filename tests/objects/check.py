@@ -4,6 +4,7 @@
 usage: check.py SOURCE-ROOT BUILD-ROOT (a build by gcc or clang for an ELF system, without sanitizers)
 
  - No object calls stdio, assert, abort, the environment or an allocator, except the objects made for that.
+ - No object asks for the time of day, which can be set: only the monotonic clock counts, and only sys.c reads it.
  - No floating point: every file is compiled once more without floating-point registers, where a use is an error or
    a call of the compiler's own arithmetic.
  - Nothing asks for an executable stack, and the switch carries the marks of indirect-branch protection.
@@ -25,12 +26,16 @@ FORBIDDEN = {
     'assert': r'__assert\w*|abort|exit|_exit|quick_exit',
     'environment': r'(secure_)?getenv|setenv|putenv|environ',
     'allocator': r'malloc|calloc|realloc|reallocarray|free|posix_memalign|aligned_alloc|memalign|strn?dup|sbrk',
+    # What waits by it too: these take a time of day.
+    'the time of day': r'time|gettimeofday|ftime|timespec_get|clock_gettime|clock_nanosleep|(pthread_cond_|sem_|mq_)timedwait|'
+                       r'pthread_(mutex|rwlock)_timed\w+|timer_create|setitimer|alarm',
     'errno text': r'strerror(_r)?|__xpg_strerror_r|strsignal',
 }
 # The objects that exist so that the others need not.
 ALLOWED = {
     ('reactor/memory.c', 'allocator'),
     ('reactor/env.c', 'environment'),
+    ('reactor/sys.c', 'the time of day'),    # which names no clock but CLOCK_MONOTONIC: see below
 }
 # What only the end of the process may call: memory is no longer sound there (ROTA_REPORT_FATAL).
 ALLOWED_CALLS = {'coro/park.c': {'abort'}, 'coro/scope.c': {'abort'}, 'coro/group.c': {'abort'}}
@@ -109,6 +114,8 @@ def main():
         check_notes(name, output)
         if path.suffix == '.c':
             check_float(name, entry['command'])
+    clocks = set(re.findall(r'\bCLOCK_\w+', (source / 'reactor/sys.c').read_text()))
+    check(clocks == {'CLOCK_MONOTONIC'}, f'reactor/sys.c asks other clocks: {sorted(clocks)}')
     check_shared()
     failed = results.count(False)
     print(f'{len(seen)} objects looked at')
