@@ -17,13 +17,14 @@
 #define STRING(x) STRING2(x)
 #define SYMBOL(name) STRING(__USER_LABEL_PREFIX__) #name
 
-/* Loads regs, switches to `to`, stores what it finds in regs. Keeps its caller's registers itself. */
+/* Loads regs, switches to `to`, stores what it finds in regs. Keeps its caller's registers itself. Global, because
+ * link-time optimisation may take the assembly and its callers apart. */
 void probe_switch(uint64_t *regs, void **save, void *to);
 
 #if defined(__x86_64__)
 /* rbx, rbp, r12 to r15, MXCSR, x87 control word */
 enum { REGS = 8, MXCSR = 6, X87 = 7 };
-__asm__(".text\n" SYMBOL(probe_switch) ":\n"
+__asm__(".text\n .globl " SYMBOL(probe_switch) "\n" SYMBOL(probe_switch) ":\n"
         "pushq %rbx\n pushq %rbp\n pushq %r12\n pushq %r13\n pushq %r14\n pushq %r15\n"
         "subq $24, %rsp\n stmxcsr (%rsp)\n fnstcw 4(%rsp)\n movq %rdi, 8(%rsp)\n"
         "movq 0(%rdi), %rbx\n movq 8(%rdi), %rbp\n movq 16(%rdi), %r12\n movq 24(%rdi), %r13\n"
@@ -52,7 +53,7 @@ static uint64_t kept(int i, uint64_t value) { return i == MXCSR ? value & 0xffc0
 #elif defined(__aarch64__)
 /* x19 to x29, d8 to d15, FPCR */
 enum { REGS = 20, FPCR = 19 };
-__asm__(".text\n .p2align 2\n" SYMBOL(probe_switch) ":\n"
+__asm__(".text\n .p2align 2\n .globl " SYMBOL(probe_switch) "\n" SYMBOL(probe_switch) ":\n"
         "sub sp, sp, #192\n stp x29, x30, [sp, #0]\n stp x19, x20, [sp, #16]\n stp x21, x22, [sp, #32]\n"
         "stp x23, x24, [sp, #48]\n stp x25, x26, [sp, #64]\n stp x27, x28, [sp, #80]\n"
         "stp d8, d9, [sp, #96]\n stp d10, d11, [sp, #112]\n stp d12, d13, [sp, #128]\n"
