@@ -5,7 +5,8 @@
   names (<!-- examples/NAME.c -->), which is compiled and tested; a block of output in tests/examples/NAME.expected
   (<!-- output of NAME -->). A line "..." in a block stands for lines left out. No block of C is without its file.
 - Every rota_* and ROTA_* in docs/*.md is declared by a public header, or is a variable of the environment.
-- Every `suite/name` that docs/COVERAGE_OF_TUTORIALS.md gives is a test of TESTS (its --list), and every file is there.
+- docs/CASES.md has each case, in order, and each names a test, a program, or says what is missing.
+- Every `suite/name` that docs/CASES.md or docs/COVERAGE_OF_TUTORIALS.md gives is a test of TESTS (its --list), and every file is there.
 """
 import pathlib
 import re
@@ -83,6 +84,20 @@ def check_names():
                 wrong.append(f"{path.name}:{number}: no header declares {name}")
 
 
+# How many there are of each letter.
+CASES = {"A": 21, "B": 29, "C": 18, "D": 12, "E": 22, "F": 24, "G": 18, "H": 17, "I": 11}
+
+
+def check_cases(path):
+    rows = re.findall(r"^\| ([A-Z]\d\d) \| .* \| (.*) \|$", path.read_text(), re.M)
+    expected = [f"{letter}{n:02}" for letter, last in CASES.items() for n in range(1, last + 1)]
+    if [number for number, _ in rows] != expected:
+        wrong.append(f"{path.name}: the rows are not {expected[0]} to {expected[-1]}, each once and in order")
+    for number, tests in rows:
+        if not re.search(r"`\w+/[\w./]+`|\*\*|stage \w+|see below", tests):
+            wrong.append(f"{path.name}: {number} names no test")
+
+
 def check_coverage(path, tests):
     listed = subprocess.run([tests, "--list"], check=True, capture_output=True, text=True).stdout.split()
     for number, line in enumerate(path.read_text().split("\n"), 1):
@@ -97,6 +112,8 @@ def check_coverage(path, tests):
 for name in ("TUTORIAL.md", "FROM_ASYNCIO.md"):
     check_blocks(root / "docs" / name)
 check_names()
+check_cases(root / "docs/CASES.md")
+check_coverage(root / "docs/CASES.md", sys.argv[2])
 check_coverage(root / "docs/COVERAGE_OF_TUTORIALS.md", sys.argv[2])
 print("\n".join(wrong) or "the documents quote what is there")
 sys.exit(1 if wrong else 0)
