@@ -79,6 +79,9 @@ static void make_plain(void) {
     must(rota_barrier_init(&kit.barrier, 3) == 0, "a barrier");
     must(rota_queue_init(&kit.queue, items, sizeof *items, 4, NULL) == 0, "a queue");
     must(rota_executor_new(&kit.executor, NULL) == 0, "an executor");
+    kit.worker_job = (rota_worker_job){ .fn = worker };
+    if (strncmp(now->name, "rota_workers_", 13) == 0)
+        must(rota_fork_server_start() == 0, "a fork server");
     must(rota_thread_queue_new(&kit.thread_queue, sizeof(intptr_t), 4, NULL) == 0 &&
          rota_thread_queue_try_put(kit.thread_queue, items) == 0, "a queue");
 }
@@ -111,6 +114,8 @@ static void make_of_loop(void) {
     rota_process_options opt = { .out = ROTA_PROCESS_PIPE };
     if (strncmp(now->name, "rota_process_", 13) == 0)
         must(rota_process_spawn(&kit.process, program, &opt) == 0, "a process");
+    if (strncmp(now->name, "rota_workers_", 13) == 0)
+        must(rota_workers_new(&kit.workers, NULL) == 0, "workers");
 }
 
 /* ---- the ways ---- */
@@ -197,6 +202,10 @@ static void run_child(const char *way) {
 
 static bool in_a_process(const char *way) {
     int status = 0;
+    if (!now->make) {
+        printf("%s\n", now->name);
+        return false;
+    }
     fflush(stdout);
     pid_t pid = fork();
     if (pid == 0)

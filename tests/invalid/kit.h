@@ -17,6 +17,8 @@ struct kit {
     rota_co *co, *new_co;
     rota_executor *executor, *new_executor;
     rota_thread_queue *thread_queue, *new_thread_queue;
+    rota_workers *workers, *new_workers;
+    rota_worker_job worker_job;
     rota_future future;
     rota_done done;
     rota_scope scope;
@@ -85,6 +87,11 @@ static inline intptr_t body(void *arg) { return arg != NULL; }
 static inline intptr_t co_body(rota_co *self, void *arg) { return self && arg; }
 static inline intptr_t gen_body(rota_gen *self, void *arg) { return self && arg; }
 static inline intptr_t client(int fd, void *arg) { return fd && arg; }
+static inline intptr_t worker(const void *in, size_t in_n, void *out, size_t out_size, size_t *out_n) {
+    (void)in_n, (void)out_size;
+    *out_n = 0;
+    return in && out;
+}
 static inline int each_task(void *ctx, rota_task *task, const rota_task_info *info) { return ctx && task && info && 0; }
 static inline void trace(void *ctx, const struct rota_trace_event *event) { (void)ctx, (void)event; }
 
