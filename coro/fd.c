@@ -210,7 +210,8 @@ static inline void remember(struct rota__fd *slot, unsigned direction, ssize_t r
 /* Reading nothing asks for nothing that could block: recv would wait for the first byte all the same. */
 static ssize_t read_nothing(int fd) { return rota__sys->read(fd, NULL, 0); }
 
-ssize_t rota__fd_try(rota_loop *loop, int fd, unsigned direction, const struct iovec *iov, int n) {
+static __attribute__((noinline)) ssize_t try_any(rota_loop *loop, int fd, unsigned direction, const struct iovec *iov,
+                                                 int n) {
     size_t wanted = n == 1 ? iov->iov_len : total(iov, n);
     for (bool again = false;; again = true) {
         struct rota__fd *slot;
@@ -234,6 +235,22 @@ ssize_t rota__fd_try(rota_loop *loop, int fd, unsigned direction, const struct i
         remember(slot, direction, r, wanted);
         return r;
     }
+}
+
+/* Nearly all calls are for one piece and a socket that is known, and then this is all. What is special is begun again
+ * there, where it is seen to: no bytes have been transferred then. */
+ssize_t rota__fd_try(rota_loop *loop, int fd, unsigned direction, const struct iovec *iov, int n) {
+    struct rota__fd *slot = rota__fd_find(&loop->fds, fd);
+    bool usual = slot && (slot->kind == ROTA__FD_TCP || slot->kind == ROTA__FD_SOCKET) && n == 1 && iov->iov_len > 0;
+    if (__builtin_expect(!usual, 0))
+        return try_any(loop, fd, direction, iov, n);
+    if (slot->registered & direction && !(slot->ready & direction))
+        return -EAGAIN;
+    ssize_t r = try_socket(fd, direction, iov, 1);
+    if (__builtin_expect(r == -EINTR || r == -ENOTSOCK, 0))
+        return try_any(loop, fd, direction, iov, n);
+    remember(slot, direction, r, iov->iov_len);
+    return r;
 }
 
 /* ---- parking on a descriptor ---- */

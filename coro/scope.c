@@ -455,7 +455,7 @@ bool rota_scope_cancelled(const rota_scope *scope) { return scope && scope->flag
 
 bool rota_cancelled(const char **reason, rota_at *at) {
     rota__leave_forgotten();
-    rota_task *task = rota_self();
+    rota_task *task = rota__current ? rota__current->running : NULL;
     if (reason)
         *reason = NULL;
     if (at)
