@@ -286,9 +286,11 @@ int rota__http_trailers_feed(struct rota__http_head *h, char *text, size_t n, si
     return rota__http_head_feed(h, text, n, limit);
 }
 
-/* The fields are left as they are: only those that were written are ever read. */
+/* The fields are left as they are: only those that were written are ever read. Copied, because gcc clears so many bytes
+ * by a string instruction, which takes longer than the rest of a short head. */
 void rota__http_head_init(struct rota__http_head *h, bool request) {
-    memset(h, 0, offsetof(struct rota__http_head, field));
+    static const char zeros[offsetof(struct rota__http_head, field)];
+    memcpy(h, zeros, sizeof zeros);
     h->request = request;
 }
 

@@ -101,7 +101,7 @@ static int status_of_bad_body(int error) {
     return error == -EMSGSIZE ? 413 : error == -ETIMEDOUT ? 408 : error == -EPROTO ? 400 : 500;
 }
 
-/* What the handler sees. */
+/* What the handler sees. Every member is named: what is left out would be cleared by a slow string instruction. */
 static void hand_in(struct rota__http_server_conn *c) {
     struct rota__http_wire *w = &c->wire;
     const struct rota__http_head *h = &w->head;
@@ -112,6 +112,9 @@ static void hand_in(struct rota__http_server_conn *c) {
         .host = h->host > 0 ? text + h->host : "",
         .minor = h->minor,
         .fields = rota__http_fields(h, text, false),
+        .trailers = rota__http_fields(h, text, true),
+        .received = 0,
+        .why = NULL,
         .length = h->chunked ? -1 : h->has_length ? (int64_t)h->length : 0,
         .conn_ = c,
     };
