@@ -38,8 +38,8 @@ static int version(struct rota__http_head *h, const char *s, size_t n) {
     return 0;
 }
 
-/* The end of a line at s[at], of n bytes that are there: how many bytes it has, 0 if it is none. A bare LF ends lines of
- * the head of an answer. */
+/* The end of a line at s[at], of n bytes that are there: how many bytes it has, 0 if it is none. A bare LF ends lines
+ * of the head of an answer. */
 static size_t line_end(const struct rota__http_head *h, const char *s, size_t at, size_t n) {
     if (n - at >= 2 && s[at] == '\r' && s[at + 1] == '\n')
         return 2;
@@ -62,7 +62,6 @@ static int bad_line(struct rota__http_head *h, const char *s, size_t n, int erro
 /* Of n bytes, its end included. */
 static int line_taken(struct rota__http_head *h, size_t n) {
     h->line += n;
-    h->searched = h->n = h->line;
     return 0;
 }
 
@@ -174,9 +173,14 @@ static int host(struct rota__http_head *h, char *text, char *value) {
 }
 
 /* Is it that name, of whose length it is? lower: the name, in small letters. (A byte of a token that is one of these
- * letters or the hyphen when bit 5 is set is that letter, in either case, or the hyphen.) */
+ * letters or the hyphen when bit 5 is set is that letter, in either case, or the hyphen.) n >= 4. */
 static inline bool is_name(const char *s, const char *lower, size_t n) {
-    for (size_t i = 0; i < n; i++)
+    uint32_t a, b; /* four at once: Host is in every request */
+    memcpy(&a, s, 4);
+    memcpy(&b, lower, 4);
+    if ((a | UINT32_C(0x20202020)) != b)
+        return false;
+    for (size_t i = 4; i < n; i++)
         if ((s[i] | 0x20) != lower[i])
             return false;
     return true;
@@ -212,13 +216,14 @@ static int field_line(struct rota__http_head *h, char *text, size_t n) {
     if (name == 0 || name == n || s[name] != ':')
         return bad_line(h, s, n, -EPROTO, "a header field is not valid HTTP");
     size_t first = name + 1;
-    while (first < n && (s[first] == ' ' || s[first] == '\t'))
+    first += first < n && s[first] == ' '; /* as a rule it is one */
+    while (first < n && (unsigned char)s[first] <= ' ' && (s[first] == ' ' || s[first] == '\t'))
         first++;
     size_t last = first + rota__http_span_value(s + first, n - first), end = line_end(h, s, last, n);
     if (end == 0)
         return bad_line(h, s, n, -EPROTO, "a header field is not valid HTTP");
     end += last;
-    while (last > first && (s[last - 1] == ' ' || s[last - 1] == '\t'))
+    while (last > first && (unsigned char)s[last - 1] <= ' ') /* a space or a tab: else the value had ended there */
         last--;
     unsigned i = h->fields + h->trailers;
     if (i == ROTA_HTTP_FIELDS_MAX)
@@ -238,6 +243,7 @@ static int field_line(struct rota__http_head *h, char *text, size_t n) {
 
 /* What no field alone says. */
 static int complete(struct rota__http_head *h) {
+    h->n = h->line;
     if (h->in_trailers)
         return 1;
     if (h->chunked && h->has_length)
@@ -250,17 +256,21 @@ static int complete(struct rota__http_head *h) {
 }
 
 /* The line that begins at h->line, of which n bytes are there, and others behind it perhaps. 1: it was the last one. */
-static int take_line(struct rota__http_head *h, char *text, size_t n) {
+static inline int next_line(struct rota__http_head *h, char *text, size_t n) {
     size_t empty = text[h->line] <= '\r' ? line_end(h, text + h->line, 0, n) : 0;
-    if (h->started || h->in_trailers) {
-        if (empty == 0)
-            return field_line(h, text, n);
-        (void)line_taken(h, empty);
-        return complete(h);
-    }
-    if (empty > 0 && h->request) /* RFC 9112, 2.2: old clients end a body with a line that is no part of it */
-        return line_taken(h, empty);
-    return h->request ? request_line(h, text, n) : status_line(h, text, n);
+    if (empty == 0)
+        return field_line(h, text, n);
+    (void)line_taken(h, empty);
+    return complete(h);
+}
+
+/* The same before the head has begun. */
+static int start_line(struct rota__http_head *h, char *text, size_t n) {
+    if (!h->request)
+        return status_line(h, text, n);
+    /* RFC 9112, 2.2: old clients end a body with a line that is no part of it. */
+    size_t empty = line_end(h, text + h->line, 0, n);
+    return empty > 0 ? line_taken(h, empty) : request_line(h, text, n);
 }
 
 /* 0: more is needed. */
@@ -270,8 +280,10 @@ static int take_lines(struct rota__http_head *h, char *text, size_t n) {
         return 0;
     }
     int rc = 0;
+    while (rc == 0 && h->line < n && !h->started && !h->in_trailers)
+        rc = start_line(h, text, n - h->line);
     while (rc == 0 && h->line < n)
-        rc = take_line(h, text, n - h->line);
+        rc = next_line(h, text, n - h->line);
     return rc == CUT ? 0 : rc;
 }
 

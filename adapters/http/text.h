@@ -38,9 +38,9 @@ static inline uint64_t rota__http_eight(const char *s) {
            (uint64_t)b[5] << 40 | (uint64_t)b[6] << 48 | (uint64_t)b[7] << 56;
 }
 
-/* How many bytes, from the first on, are at least `least` and not DEL. Of a byte below 0x80, subtracting `least` sets the
- * top bit if it is smaller, adding 1 if it is DEL. The subtraction borrows from the bytes above a smaller one only, and
- * the lowest is what counts ("hasless" of Sean Anderson's Bit Twiddling Hacks). */
+/* How many bytes, from the first on, are at least `least` and not DEL. Of a byte below 0x80, subtracting `least` sets
+ * the top bit if it is smaller, adding 1 if it is DEL. The subtraction borrows from the bytes above a smaller one only,
+ * and the lowest is what counts ("hasless" of Sean Anderson's Bit Twiddling Hacks). */
 static inline size_t rota__http_span_from(const char *s, size_t n, unsigned least) {
     size_t i = 0;
     for (; n - i >= 8; i += 8) {
