@@ -25,10 +25,14 @@ struct certificate {
 void make_certificate(struct certificate *c, const struct certificate *issuer, const struct wish *wish);
 void free_certificate(struct certificate *c);
 
-/* What most tests need, made once in a process: a root, one between, a server's for localhost, 127.0.0.1 and ::1 (and
- * one with RSA), a client's; a server's that has expired and one that is not valid yet; another root and a server's of
+/* What most tests need, made once in a process: a root, one between, a server's for localhost, 127.0.0.1 and ::1, a
+ * client's; a server's that has expired and one that is not valid yet; another root and a server's of
  * it; a server's that signed itself. */
-extern struct certificate root, between, server, server_rsa, client, expired, early, stranger_root, stranger, selfish;
+extern struct certificate root, between, server, client, expired, early, stranger_root, stranger, selfish;
 void make_certificates(void);
+
+/* One with RSA, whose key takes its time. */
+extern struct certificate server_rsa;
+void make_rsa_certificate(void);
 
 #endif

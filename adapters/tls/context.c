@@ -157,7 +157,8 @@ static int set_alpn(rota_tls_context *ctx, const char *list) {
 /* Read-ahead: a record costs one system call instead of two (header, body). Released buffers: an idle connection
  * would hold 34 KiB. No cache of sessions: they resume by tickets, which cost the server no memory. */
 static void set_habits(SSL_CTX *ssl, const rota_tls_context_options *opt) {
-    SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                              SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_read_ahead(ssl, 1);
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
     if (opt->renegotiation)

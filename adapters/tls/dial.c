@@ -56,7 +56,8 @@ static int set_name(struct tls *t, const char *host) {
     if (address)
         ok = !check || X509_VERIFY_PARAM_set1_ip_asc(param, name) == 1;
     else
-        ok = SSL_set_tlsext_host_name(t->ssl, name) == 1 && (!check || X509_VERIFY_PARAM_set1_host(param, name, 0) == 1);
+        ok = SSL_set_tlsext_host_name(t->ssl, name) == 1 &&
+             (!check || X509_VERIFY_PARAM_set1_host(param, name, 0) == 1);
     ERR_clear_error();
     return ok ? 0 : -ENOMEM;
 }

@@ -433,7 +433,7 @@ static void accept_certificate(const rota_tls_context_options *of_client, const 
 }
 
 Task_test(tls, certificates_that_are_accepted) {
-    make_certificates();
+    make_rsa_certificate();
     accept_certificate(NULL, &server, "localhost.");
     accept_certificate(NULL, &server, "LOCALHOST");
     accept_certificate(NULL, &server, "127.0.0.1");
@@ -727,7 +727,7 @@ static void how_deep(const char *what, int version, const struct certificate *of
 }
 
 Task_test(tls, a_usual_stack_is_enough) {
-    make_certificates();
+    make_rsa_certificate();
     how_deep("1.3, ECDSA", 0, &server);
     how_deep("1.3, RSA", 0, &server_rsa);
     how_deep("1.2, ECDSA", ROTA_TLS_1_2, &server);

@@ -427,8 +427,8 @@ static void fail_heap(bool on, size_t step) {
     free_contexts();
 }
 
-Test(tls_faults, each_allocation_of_openssl_fails_once, .timeout = 200) { fail_heap(false, under_valgrind() ? 97 : 5); }
-Test(tls_faults, openssl_has_no_more_memory, .timeout = 200) { fail_heap(true, under_valgrind() ? 97 : 7); }
+Test(tls_faults, each_allocation_of_openssl_fails_once, .timeout = 200) { fail_heap(false, under_valgrind() ? 197 : 17); }
+Test(tls_faults, openssl_has_no_more_memory, .timeout = 200) { fail_heap(true, under_valgrind() ? 197 : 23); }
 
 static void fail_ours(bool on) {
     contexts(NULL, NULL);

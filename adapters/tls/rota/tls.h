@@ -9,7 +9,7 @@
  *    wrong with TLS: no common version, cipher or protocol, a peer that talks something else, an alert by which the
  *    peer refuses us. -ECONNRESET, cut off. -ENOMEM. The reason is to be had as text (`error` in the options,
  *    rota_tls_error); the text is for people.
- *  - A handshake needs some 20 KiB of stack: any task's is enough. Time limits are the caller's scopes'. It computes
+ *  - A handshake needs some 16 KiB of stack: a task's usual 64 KiB are enough. Time limits are the caller's scopes'. It computes
  *    for about a millisecond, in which the loop stands still.
  *  - SIGPIPE never comes of it. It uses OpenSSL's defaults: openssl.cnf, and the variables of the environment that
  *    OpenSSL reads (SSL_CERT_FILE, SSL_CERT_DIR, OPENSSL_CONF). Standards: RFC 5246, RFC 8446; names, RFC 6125; ALPN,
