@@ -222,6 +222,24 @@ static const struct scenario dialling = {
     .name = "tls dial", .begin = dial_begin, .body = dial_body, .end = dial_end
 };
 
+static intptr_t http_body(void *unused) {
+    rota_stream s;
+    const char *line;
+    rota_tls_http http = {.context = client_ctx};
+    (void)unused;
+    int rc = S(rota_tls_http_connect(&http, &s, "127.0.0.1", service, true));
+    if (rc < 0)
+        return rc;
+    rc = S(rota_stream_write(&s, "hello\n", 6));
+    ssize_t n = S(rota_stream_line(&s, 0, &line));
+    rota_stream_close(&s);
+    return rc < 0 ? rc : n < 0 ? n : 0;
+}
+
+static const struct scenario for_http = {
+    .name = "tls for http", .begin = dial_begin, .body = http_body, .end = dial_end
+};
+
 static void fd_begin(void) {
     int fds[2];
     tcp_nonblocking_pair(fds);
@@ -321,16 +339,20 @@ static void in_each_way(const struct scenario *scenario) {
 }
 
 Test(tls_everywhere, dial, .timeout = 300) { in_each_way(&dialling); }
+Test(tls_everywhere, for_http, .timeout = 300) { in_each_way(&for_http); }
 Test(tls_everywhere, accept, .timeout = 300) { in_each_way(&accepting); }
 Test(tls_everywhere, connect, .timeout = 300) { in_each_way(&connecting); }
 Test(tls_everywhere, serve, .timeout = 300) { in_each_way(&serving_scenario); }
 
 /* Every public call that may suspend. tests/everywhere/check.py holds it against the header. */
-static const char *const suspending[] = { "rota_tls_accept", "rota_tls_connect", "rota_tls_dial", "rota_tls_serve" };
+static const char *const suspending[] = {
+    "rota_tls_accept", "rota_tls_connect", "rota_tls_dial", "rota_tls_http_connect", "rota_tls_serve",
+};
 
 Test(tls_everywhere, every_suspending_call_is_in_a_scenario) {
     contexts(NULL, NULL);
     everywhere_once(&dialling);
+    everywhere_once(&for_http);
     everywhere_once(&accepting);
     everywhere_once(&connecting);
     everywhere_once(&serving_scenario);

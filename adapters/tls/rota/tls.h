@@ -120,6 +120,22 @@ typedef struct rota_tls_serve_options {
 ROTA_API ROTA_CHECK int rota_tls_serve(const char *host, const char *service, rota_tls_context *ctx,
                                        rota_tls_client_fn *client, void *arg, const rota_tls_serve_options *opt);
 
+/* ---- HTTP --------------------------------------------------------------------------------------- */
+
+/* What the connections of an HTTP client (rota/http.h) have in common. Zero is fine: certificates are verified against
+ * the system's. */
+typedef struct rota_tls_http {
+    rota_tls_context *context;   /* a client's; NULL: one is made for each connection, as by rota_tls_dial */
+    rota_dial_options dial;
+    char error[200];             /* what TLS says about the last connection that failed; "" when another is begun. The
+                                    task whose request failed reads it, and empties it, before it suspends again */
+} rota_tls_http;
+
+/* (S) To be `connect` in rota_http_client_options, with a rota_tls_http (may be NULL) as connect_ctx: dials, and when
+ * `secure` shakes hands, host being the name that the certificate must be for. Errors of rota_dial and rota_tls_dial. */
+ROTA_API ROTA_CHECK int rota_tls_http_connect(void *http, rota_stream *stream, const char *host, const char *port,
+                                              bool secure);
+
 /* ---- what was agreed on ------------------------------------------------------------------------- */
 
 /* For each: NULL (or 0) when the stream is not open or not TLS. Texts are valid until the stream is closed. */
