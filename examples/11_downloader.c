@@ -3,7 +3,8 @@
  * is called NAME.part, and however a download ends early (an error, a full disk, Ctrl-C), the generator's cleanup takes
  * that away.
  *
- *   11_downloader [--into FOLDER] [URL...]     without URLs: from the demo web
+ *   11_downloader [--cacert FILE] [--into FOLDER] [URL...]     without URLs: from the demo web; FILE: whom to trust
+ *                                                              for https, instead of whom the system trusts
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -13,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "examples/secure.h"
 #include "examples/site.h"
 #include "rota.h"
 #include "rota/generator.h"
@@ -24,6 +26,7 @@ struct download {
     const char *url;
     struct downloader *all;
     char path[PATH_SIZE];
+    char why_text[SECURE_WHY];
     uint64_t received;
     int64_t length;          /* -1: not known */
 };
@@ -34,6 +37,7 @@ struct downloader {
     size_t count, failed, running;
     rota_http_client client;
     struct site site;
+    struct secure secure;
     bool demo;
     rota_scope work;
     int signo;
@@ -141,8 +145,11 @@ static int fetch_file(struct download *d, const char **why) {
     int rc = rota_http_request(&d->all->client, &response, "GET", d->url, &(rota_http_request_options){
         .connect_timeout = 10 * ROTA_S, .head_timeout = 30 * ROTA_S, .read_timeout = 30 * ROTA_S });
     *why = response.why;
-    if (rc < 0)
+    if (rc < 0) {
+        const char *tls = secure_take_why(&d->all->secure, d->why_text);
+        *why = *why != NULL ? *why : tls;
         return rc;
+    }
     if (response.status != 200) {
         printf("%s: %d %s, skipped\n", name_of(d), response.status, response.reason);
         rota_http_response_close(&response);
@@ -207,7 +214,8 @@ static intptr_t interrupt(void *arg) {
 static intptr_t download_all(void *arg) {
     struct downloader *all = arg;
     rota_group helpers;
-    rota_http_client_options opt = { .connect = all->demo ? site_connect : NULL, .connect_ctx = &all->site };
+    rota_http_client_options opt = { .connect = all->demo ? site_connect : secure_connect,
+                                     .connect_ctx = all->demo ? (void *)&all->site : &all->secure };
     int rc = rota_http_client_open(&all->client, &opt);
     if (rc < 0)
         return rc;
@@ -233,9 +241,13 @@ static intptr_t amain(void *arg) {
 static void read_arguments(struct downloader *all, int argc, char **argv) {
     int at = 1;
     all->folder = ".";
-    if (argc > 2 && strcmp(argv[1], "--into") == 0) {
-        all->folder = argv[2];
-        at = 3;
+    for (; at + 1 < argc; at += 2) {
+        if (strcmp(argv[at], "--into") == 0)
+            all->folder = argv[at + 1];
+        else if (strcmp(argv[at], "--cacert") == 0)
+            all->secure.cacert = argv[at + 1];
+        else
+            break;
     }
     all->demo = at == argc;
     const char *const *urls = all->demo ? site_downloads : (const char *const *)(argv + at);
@@ -249,7 +261,14 @@ int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     read_arguments(&all, argc, argv);
     intptr_t result = 0;
-    int rc = rota_run(amain, &all, &result, NULL);
+    int rc = secure_open(&all.secure);
+    if (rc < 0) {
+        char why[SECURE_WHY];
+        fprintf(stderr, "downloader: %s: %s\n", all.secure.cacert, secure_take_why(&all.secure, why));
+        return 1;
+    }
+    rc = rota_run(amain, &all, &result, NULL);
+    secure_close(&all.secure);
     rc = rc < 0 ? rc : (int)result;
     if (rc < 0)
         fprintf(stderr, "downloader: %s\n", rota_strerror(rc));

@@ -1,8 +1,13 @@
 /* Program 19: three pages scraped one after the other, then at the same time, with what happens when. Given URLs, it
- * scrapes those. */
+ * scrapes those.
+ *
+ *   19_scraper_sync_async [--cacert FILE] [URL...]     FILE: whom to trust for https, instead of whom the system trusts
+ */
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
+#include "examples/secure.h"
 #include "examples/site.h"
 #include "rota.h"
 #include "rota/http.h"
@@ -16,6 +21,7 @@ struct page {
 };
 
 static struct site site;
+static struct secure secure;
 static const char *const demo[] = { "http://library.test/", "http://market.test/", "http://theatre.test/", NULL };
 static const char *const *urls = demo;
 
@@ -30,8 +36,10 @@ static intptr_t scrape(void *arg) {
     struct page *page = arg;
     rota_http_response response;
     const char *text;
+    char why_text[SECURE_WHY];
     log_line("START", page->url);
     int rc = rota_http_request(page->client, &response, "GET", page->url, NULL);
+    const char *tls = rc < 0 ? secure_take_why(&secure, why_text) : NULL;
     if (rc == 0) {
         log_line("RESPONSE", page->url);
         rc = rota_http_read_all(&response, &text, &page->size, PAGE_MAX);
@@ -40,6 +48,8 @@ static intptr_t scrape(void *arg) {
     if (rc == -ECANCELED)
         return rc;
     log_line(rc == 0 ? "PAGE" : "FAILED", page->url);
+    if (rc < 0)
+        printf("           %s\n", response.why != NULL ? response.why : tls != NULL ? tls : rota_strerror(rc));
     return 0;
 }
 
@@ -59,8 +69,9 @@ static intptr_t run(const char *title, intptr_t (*how)(struct page *pages, size_
     struct page pages[PAGES_MAX];
     rota_http_client client;
     size_t n = 0;
-    int rc = rota_http_client_open(&client, &(rota_http_client_options){ .connect = urls == demo ? site_connect : NULL,
-                                                                         .connect_ctx = &site });
+    int rc = rota_http_client_open(&client, &(rota_http_client_options){
+        .connect = urls == demo ? site_connect : secure_connect,
+        .connect_ctx = urls == demo ? (void *)&site : &secure });
     if (rc < 0)
         return rc;
     for (; urls[n] != NULL && n < PAGES_MAX; n++)
@@ -85,10 +96,19 @@ static intptr_t both(void *unused) {
 static intptr_t amain(void *arg) { return urls == demo ? site_visit(&site, both, arg) : both(arg); }
 
 int main(int argc, char **argv) {
-    if (argc > 1)
-        urls = (const char *const *)(argv + 1);
-    int rc = rota_run(amain, NULL, NULL, NULL);
+    int at = argc > 2 && strcmp(argv[1], "--cacert") == 0 ? 3 : 1;
+    secure.cacert = at == 3 ? argv[2] : NULL;
+    if (at < argc)
+        urls = (const char *const *)(argv + at);
+    int rc = secure_open(&secure);
+    if (rc < 0) {
+        char why[SECURE_WHY];
+        fprintf(stderr, "scraper: %s: %s\n", secure.cacert, secure_take_why(&secure, why));
+        return 1;
+    }
+    rc = rota_run(amain, NULL, NULL, NULL);
     if (rc < 0)
         fprintf(stderr, "scraper: %s\n", rota_strerror(rc));
+    secure_close(&secure);
     return rc < 0;
 }

@@ -18,6 +18,7 @@
 
 #include "examples/args.h"
 #include "examples/fetch.h"
+#include "examples/secure.h"
 #include "examples/site.h"
 #include "examples/waterfall.h"
 #include "rota.h"
@@ -38,12 +39,13 @@ struct crawl {
     /* What was asked for. */
     const char *const *urls;
     size_t count;
-    bool demo, compare, virtual_clock;
+    bool demo, compare, follow, virtual_clock;
     int64_t timeout, connect_timeout;
     size_t jobs;
     const char *svg;
 
     struct site site;
+    struct secure secure;
     struct run runs[2];
     struct run *run;          /* the one that goes on, or NULL */
     rota_scope work;
@@ -76,7 +78,7 @@ static void print_outcome(const struct page *p) {
         return;
     }
     printf("%4" PRIu64 " <  %4" PRIu64 " >  %6" PRIu64 " bytes  %d %s%s%s\n", p->less, p->greater, p->bytes,
-           p->status, p->reason, *p->location ? ", to " : "", p->location);
+           p->status, p->reason, p->followed ? ", at " : *p->location ? ", to " : "", p->location);
 }
 
 static void print_finished(const struct crawl *c, const struct page *p) {
@@ -279,31 +281,36 @@ static int report(const struct crawl *c) {
 static int usage(int code) {
     fputs("usage: crawl [options] URL...\n"
           "       crawl [options] --demo\n"
-          "Fetches http:// pages, all at once, and counts the < and > in each.\n"
+          "Fetches http:// and https:// pages, all at once, and counts the < and > in each.\n"
           "  --demo             fetch the pages of a small web of its own on this machine, one after the\n"
           "                     other and then all at once; needs no internet\n"
           "  --compare          the same comparison for URLs\n"
           "  --timeout SECONDS  for each page, from resolving its name to its last byte; default 10\n"
           "  --connect-timeout SECONDS\n"
           "                     of that, for resolving and connecting; default 5, with --demo 1\n"
+          "  --follow           follow redirects, at most 10 for a page, and none from https to http; without\n"
+          "                     it they are shown\n"
+          "  --cacert FILE      trust the certificates in that PEM file, instead of those the system trusts\n"
           "  --jobs N           fetch at most N pages at once; default 256\n"
           "  --svg FILE         draw where the time went\n"
           "  --virtual-clock    with --demo: let no time pass (for tests)\n"
           "A progress line is shown when standard error is a terminal. Ctrl-C ends the fetching and prints\n"
-          "what there is. Redirects are shown, not followed.\n"
+          "what there is.\n"
           "Exit code: 0 every page answered, whatever its status (with --demo: it ran); 1 a page failed;\n"
           "2 wrong usage; 128 + the signal's number (130 for Ctrl-C) when it was interrupted.\n",
           code == 0 ? stdout : stderr);
     return code;
 }
 
-enum { DEMO = 256, COMPARE, TIMEOUT, CONNECT_TIMEOUT, JOBS, SVG, VIRTUAL_CLOCK, HELP };
+enum { DEMO = 256, COMPARE, TIMEOUT, CONNECT_TIMEOUT, FOLLOW, CACERT, JOBS, SVG, VIRTUAL_CLOCK, HELP };
 
 static const struct option long_options[] = {
     { "demo", no_argument, NULL, DEMO },
     { "compare", no_argument, NULL, COMPARE },
     { "timeout", required_argument, NULL, TIMEOUT },
     { "connect-timeout", required_argument, NULL, CONNECT_TIMEOUT },
+    { "follow", no_argument, NULL, FOLLOW },
+    { "cacert", required_argument, NULL, CACERT },
     { "jobs", required_argument, NULL, JOBS },
     { "svg", required_argument, NULL, SVG },
     { "virtual-clock", no_argument, NULL, VIRTUAL_CLOCK },
@@ -318,6 +325,8 @@ static bool take_option(struct crawl *c, int option) {
     case COMPARE: c->compare = true; return true;
     case TIMEOUT: return args_seconds(optarg, &c->timeout);
     case CONNECT_TIMEOUT: return args_seconds(optarg, &c->connect_timeout);
+    case FOLLOW: c->follow = true; return true;
+    case CACERT: c->secure.cacert = optarg; return true;
     case JOBS:
         if (!args_number(optarg, 1, 100000, &jobs))
             return false;
@@ -348,6 +357,12 @@ static int read_options(struct crawl *c, int argc, char **argv) {
     return wrong ? usage(2) : -1;
 }
 
+static void prepare_page(struct crawl *c, struct page *page, const char *url) {
+    *page = (struct page){ .url = url, .timeout = c->timeout, .connect_timeout = c->connect_timeout,
+                           .redirects = c->follow ? 10 : 0, .secure = secure_available ? secure_handshake : NULL,
+                           .take_why = secure_take_why, .secure_ctx = &c->secure };
+}
+
 /* A name server that is dead must not be what the demo waits for, hence its shorter limit: below the slowest
  * page. */
 static int prepare(struct crawl *c) {
@@ -363,11 +378,8 @@ static int prepare(struct crawl *c) {
         r->crawl = c;
         r->title = i == 0 ? "One after the other" : c->jobs < c->count ? "Several at once" : "All at once";
         r->jobs = i == 0 ? 1 : c->jobs;
-        for (size_t p = 0; p < c->count; p++) {
-            r->pages[p].url = c->urls[p];
-            r->pages[p].timeout = c->timeout;
-            r->pages[p].connect_timeout = c->connect_timeout;
-        }
+        for (size_t p = 0; p < c->count; p++)
+            prepare_page(c, &r->pages[p], c->urls[p]);
     }
     for (size_t p = 0; p < c->count; p++) {
         int n = (int)strnlen(c->urls[p], 48);
@@ -395,13 +407,20 @@ int main(int argc, char **argv) {
     int code = read_options(&c, argc, argv);
     if (code >= 0)
         return code;
-    int rc = prepare(&c);
+    int rc = secure_open(&c.secure);
+    if (rc < 0) {
+        char why[SECURE_WHY];
+        fprintf(stderr, "crawl: --cacert %s: %s\n", c.secure.cacert, secure_take_why(&c.secure, why));
+        return 1;
+    }
+    rc = prepare(&c);
     if (rc == 0)
         rc = run(&c);
     if (rc == 0)
         code = report(&c);
     else
         fprintf(stderr, "crawl: %s\n", rota_strerror(rc));
+    secure_close(&c.secure);
     free(c.runs[0].pages);
     free(c.runs[1].pages);
     return rc == 0 ? code : 1;

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-
 /* A page may be any size, since only counted; but one that never ends is the peer's way to keep us. */
 #define BODY_LIMIT ((uint64_t)1 << 30)
 
@@ -53,6 +52,19 @@ static intptr_t open_connection(void *arg) {
     return fd;
 }
 
+/* With TLS on it if it is secure. On failure fd stays the caller's. */
+static int open_stream(struct page *page, rota_stream *stream, int fd, const char *host, bool secure) {
+    if (!secure)
+        return rota_stream_open(stream, fd, NULL);
+    int rc = page->secure(page->secure_ctx, stream, fd, host);
+    if (rc < 0) {
+        const char *why = page->take_why(page->secure_ctx, page->why_text);
+        page->why = rc != -ETIMEDOUT && rc != -ECANCELED ? why : NULL;
+    }
+    return rc;
+}
+
+/* Once for each redirect that is followed, too. */
 static int connect_page(void *arg, rota_stream *stream, const char *host, const char *port, bool secure) {
     struct page *page = arg;
     struct target t = { page, page->to_host != NULL ? page->to_host : host,
@@ -61,18 +73,11 @@ static int connect_page(void *arg, rota_stream *stream, const char *host, const 
         page->why = "https:// needs TLS, which this program was built without";
         return -EPROTONOSUPPORT;
     }
-    if (secure) {
-        int rc = page->secure(page->secure_ctx, stream, host, port, true);
-        if (rc == 0)
-            next_stage(page); /* resolved, connected, encrypted: one stage here */
-        if (rc == 0)
-            next_stage(page);
-        return rc;
-    }
+    page->stage = FETCH_RESOLVE;
     intptr_t fd = open_connection(&t);
     if (rota_failed(fd))
         return (int)fd;
-    int rc = rota_stream_open(stream, (int)fd, NULL);
+    int rc = open_stream(page, stream, (int)fd, host, secure);
     if (rc < 0)
         rota_close((int)fd);
     else
@@ -106,12 +111,23 @@ static int read_body(struct page *page, rota_http_response *response) {
     return (int)n;
 }
 
+/* As much of it as fits. */
+static void copy_url(struct page *page, const rota_http_url *url) {
+    char text[sizeof "https://" + sizeof url->authority + sizeof url->target];
+    snprintf(text, sizeof text, "%s://%s%s", url->secure ? "https" : "http", url->authority, url->target);
+    copy_printable(page->location, sizeof page->location, text);
+}
+
 static int read_answer(struct page *page, rota_http_response *response) {
     const char *location = rota_http_field(&response->fields, "Location");
     next_stage(page);
     page->status = response->status;
     copy_printable(page->reason, sizeof page->reason, response->reason);
-    copy_printable(page->location, sizeof page->location, location != NULL ? location : "");
+    page->followed = response->redirected > 0 && location == NULL;
+    if (page->followed)
+        copy_url(page, &response->url);
+    else
+        copy_printable(page->location, sizeof page->location, location != NULL ? location : "");
     int rc = read_body(page, response);
     if (rc == 0)
         next_stage(page);
@@ -129,8 +145,8 @@ static intptr_t fetch(void *arg) {
         return rc;
     static const rota_http_header accept = { "Accept", "*/*" };
     rc = rota_http_request(&client, &response, "GET", page->url, &(rota_http_request_options){
-        .headers = &accept, .headers_n = 1, .connect_timeout = page->connect_timeout, .redirects = -1,
-        .body_max = BODY_LIMIT, .close = true });
+        .headers = &accept, .headers_n = 1, .connect_timeout = page->connect_timeout,
+        .redirects = page->redirects > 0 ? page->redirects : -1, .body_max = BODY_LIMIT, .close = true });
     if (rc == 0) {
         rc = read_answer(page, &response);
         rota_http_response_close(&response);

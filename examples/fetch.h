@@ -17,19 +17,24 @@ struct page {
     const char *to_host, *to_port;  /* connect here, as a line of /etc/hosts would say; NULL: where the URL says */
     int64_t timeout;                /* for all of it, resolution included */
     int64_t connect_timeout;        /* for resolution and connecting alone */
-    rota_http_connect_fn *secure;   /* connects for https; NULL: there is no TLS */
+    int redirects;                  /* most that are followed; those before the last one count as resolving; 0: none */
+    /* For https, such as secure_handshake and secure_take_why of secure.h; NULL: there is none. */
+    int (*secure)(void *ctx, rota_stream *stream, int fd, const char *host);
+    const char *(*take_why)(void *ctx, char text[200]);
     void *secure_ctx;
 
     /* Set by fetch_page. */
     bool started, ended;
     int error;                      /* 0, or the negative errno that ended it */
-    const char *why;                /* a sentence about a URL that cannot be fetched, or NULL */
+    const char *why;                /* a sentence about what cannot be fetched, or NULL */
+    char why_text[200];             /* where it is, when it is no constant */
     enum fetch_stage stage;         /* where it is, or where it ended */
     int64_t start, end;
     int64_t stage_end[FETCH_STAGES]; /* valid below stage */
     int status;                     /* 0: no answer came */
     char reason[64];                /* printable ASCII, as is location */
-    char location[128];             /* where a redirect points; cut to fit */
+    char location[128];             /* where a redirect points, or has led when followed; cut to fit */
+    bool followed;
     uint64_t bytes, less, greater;  /* of the body, and how many of them are < and > */
 };
 

@@ -169,8 +169,19 @@ static const struct site_file *find_file(const rota_http_incoming *request) {
     return NULL;
 }
 
+/* /to/URL leads to that URL. */
+static int answer_redirect(rota_http_reply *reply, const char *to) {
+    static const char text[] = "<p>It is elsewhere.</p>\n";
+    int rc = rota_http_reply_begin(reply, 302);
+    if (rc == 0)
+        rc = rota_http_reply_field(reply, "Location", to);
+    return rc < 0 ? rc : rota_http_reply_write(reply, text, sizeof text - 1);
+}
+
 static intptr_t handler(rota_http_incoming *request, rota_http_reply *reply, void *arg) {
     (void)arg;
+    if (strncmp(request->target, "/to/", 4) == 0)
+        return answer_redirect(reply, request->target + 4);
     const struct site_file *file = find_file(request);
     if (file != NULL)
         return answer_file(reply, file);
@@ -217,8 +228,10 @@ intptr_t site_run(void *arg) {
     int closed = closed_socket(site);
     if (closed < 0)
         return closed;
-    int rc = rota_http_serve("127.0.0.1", site->port != NULL ? site->port : "0", handler, site,
-                             &(rota_http_serve_options){ .serve.listening = listening });
+    const rota_http_serve_options opt = { .serve.listening = listening };
+    const char *port = site->port != NULL ? site->port : "0";
+    int rc = site->serve != NULL ? site->serve(site->serve_ctx, "127.0.0.1", port, handler, site, &opt)
+                                 : rota_http_serve("127.0.0.1", port, handler, site, &opt);
     rota_close(closed);
     return rc;
 }

@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "rota.h"
+#include "rota/http.h"
 
 struct site_ports {
     char open[6];                /* where it listens on 127.0.0.1 */
@@ -15,6 +16,10 @@ struct site_ports {
 
 struct site {
     const char *port;            /* where to listen; NULL: any port */
+    /* Instead of rota_http_serve, for https, such as secure_serve of secure.h; NULL: rota_http_serve. */
+    int (*serve)(void *ctx, const char *host, const char *port, rota_http_handler_fn *handler, void *arg,
+                 const rota_http_serve_options *opt);
+    void *serve_ctx;
     struct site_ports ports;     /* valid when ready is set, or site_start has returned 0 */
     rota_future ready;           /* set when it listens */
 
@@ -23,7 +28,7 @@ struct site {
     int life_;                   /* the child lives until this pipe is closed */
 };
 
-/* Body of a task: serves until it is cancelled. arg is a struct site, zero but for port. (S) */
+/* Body of a task: serves until it is cancelled. arg is a struct site, zero but for port and serve. (S) */
 intptr_t site_run(void *site);
 
 /* (S) The same as a task beside visit(arg), which begins when the site listens, and ends it; visit's value. */

@@ -82,9 +82,9 @@ at=http://127.0.0.1:$port
 expect 0 "$crawl" "$at/garden" "$at/nowhere"
 has "$work/out" "28 <    24 >     475 bytes  200 OK"
 has "$work/out" "404 Not Found"
-expect 1 "$crawl" --timeout 1.5 --svg "$work/list.svg" https://example.org/ example.org "http://127.0.0.1:$refused/" \
+expect 1 "$crawl" --timeout 1.5 --svg "$work/list.svg" ftp://example.org/ example.org "http://127.0.0.1:$refused/" \
     "$at/silence" "$at/garden"
-has "$work/out" "https:// needs TLS"
+has "$work/out" "only http:// and https:// are understood"
 has "$work/out" "not a URL: it must begin with http://"
 has "$work/out" "connection refused"
 has "$work/out" "timed out: connected, but no answer came"
