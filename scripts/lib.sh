@@ -10,6 +10,15 @@ die() { printf '%s\n' "$*" >&2; exit 1; }
 
 # ---- tools -------------------------------------------------------------------------------------------
 
+# Servers lie where not every user's PATH leads.
+has_program() {
+    command -v "$1" >/dev/null && return
+    for place in /usr/sbin /usr/lib/postgresql/*/bin /usr/libexec/postgresql*; do
+        [ ! -x "$place/$1" ] || return 0
+    done
+    return 1
+}
+
 has() {
     case $1 in
     cc)        command -v cc >/dev/null && printf '#include <stdio.h>\n' | cc -E - >/dev/null 2>&1 ;;
@@ -20,12 +29,17 @@ has() {
     binfmt)    command -v update-binfmts >/dev/null ;;
     readelf)   command -v readelf >/dev/null ;;
     openssl-dev) command -v pkg-config >/dev/null && pkg-config --exists 'openssl >= 3.0' && command -v openssl >/dev/null ;;
+    curl-dev)  command -v pkg-config >/dev/null && pkg-config --exists libcurl && has_program nghttpd && has_program openssl ;;
+    glib-dev)  command -v pkg-config >/dev/null && pkg-config --exists glib-2.0 ;;
+    hiredis-dev) command -v pkg-config >/dev/null && pkg-config --exists hiredis && has_program redis-server ;;
+    pq-dev)    command -v pkg-config >/dev/null && pkg-config --exists libpq && has_program initdb ;;
+    uv-dev)    command -v pkg-config >/dev/null && pkg-config --exists libuv ;;
     *)         command -v "$1" >/dev/null ;;
     esac
 }
 
 # What adapters/ stands on, and the servers that its tests start.
-adapter_tools='openssl-dev'
+adapter_tools='openssl-dev curl-dev glib-dev hiredis-dev pq-dev uv-dev'
 
 # The packages that bring a tool: Debian and Ubuntu; Fedora; Arch; Alpine. A dash: none known.
 packages() {
@@ -49,6 +63,11 @@ packages() {
     readelf)   say 'binutils;          binutils;                binutils;               binutils' ;;
     npm)       say 'npm;               nodejs-npm;              npm;                    npm' ;;
     openssl-dev) say 'libssl-dev openssl; openssl-devel openssl; openssl;               openssl-dev openssl' ;;
+    curl-dev)  say 'libcurl4-openssl-dev nghttp2-server openssl; libcurl-devel nghttp2 openssl; curl nghttp2 openssl; curl-dev nghttp2 openssl' ;;
+    glib-dev)  say 'libglib2.0-dev;    glib2-devel;             glib2;                  glib-dev' ;;
+    hiredis-dev) say 'libhiredis-dev redis-server; hiredis-devel redis; hiredis redis;  hiredis-dev redis' ;;
+    pq-dev)    say 'libpq-dev postgresql; libpq-devel postgresql-server; postgresql;    libpq-dev postgresql' ;;
+    uv-dev)    say 'libuv1-dev;        libuv-devel;             libuv;                  libuv-dev' ;;
     *)         die "no package is known for $1" ;;
     esac
 }
