@@ -21,7 +21,7 @@
 
 /* ---- the server ---- */
 
-Test(workers, the_server_starts_once) {
+Test(workers, the_server_starts_once, .init = use_kit_table) {
     cr_expect_eq(rota_fork_server_stop(), 0, "none");
     cr_expect_eq(rota_fork_server_start(), 0);
     cr_expect_eq(rota_fork_server_start(), -EALREADY);
