@@ -30,8 +30,9 @@ int rota__fork_server_check(void);
 
 /* ---- the parent and a worker ---- */
 
-/* Up to so many bytes go with the request, and with the answer; more go through the shared file. Measured (README of
- * bench/): below, a copy through the socket costs less than the call more that the file needs. */
+/* Up to so many bytes go with the request, and with the answer; more go through the shared file. Measured, in and out,
+ * on x86-64 in us: 4 KiB 7.0 by socket and 7.2 by file, 16 KiB 7.7 and 9.6, 32 KiB 11.1 and 12.0, 64 KiB 20.9 and 15.7,
+ * 256 KiB 73 and 45. */
 enum { ROTA__WORKER_INLINE = 32 * 1024 };
 
 /* The shared file: the number of the job that was begun last, a gap so that what follows is aligned, the input, the
