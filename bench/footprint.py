@@ -1,6 +1,238 @@
-"""What the library weighs in a small program. See footprint/."""
-NAMES = []
+"""What the library weighs in a small program: a timer and TCP echo, by hand (the floor), by callbacks, by tasks. The
+library is compiled for size (-Os, a section for each function) as a static one, and what the program does not need is left
+out by the linker. Bytes are counted in the linker's own map, file by file.
+
+Targets: musl, static, x86-64 (the machine's own CPU); the same library with glibc, dynamic; AArch64, static.
+"""
+import os
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+PROGRAMS = {'callbacks': 'callbacks', 'full': 'tasks'}
+NO_SMALL = 'there is no build option profile=small yet'
+NAMES = ([f'text_{p}{t}' for p in ('callbacks', 'small', 'full') for t in ('', '_aarch64')] +
+         [f'{w}_{p}' for w in ('static', 'dynamic', 'rss', 'rss_1000', 'heap_start', 'heap_connection', 'start', 'faults')
+          for p in ('callbacks', 'full')])
+STARTS, CONNECTIONS = 31, 1000
+# Code and constants; not the tables for unwinding and not zeroed memory.
+COUNTED = re.compile(r'^ (\.(?:text|rodata|data)[\w.$-]*)\s*(?:\n\s+)?\s(0x[0-9a-f]+)\s+(0x[0-9a-f]+) (\S.*)$', re.M)
+
+
+class Failed(Exception):
+    pass
+
+
+def call(*command, **more):
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=400, **more)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Failed(str(error)[-100:]) from error
+    if done.returncode:
+        lines = [x for x in (done.stderr + done.stdout).split('\n') if 'rror' in x] or ['']
+        raise Failed(f'{os.path.basename(command[0])}: {lines[0][-100:] or "failed"}')
+    return done.stdout
+
+
+def library(build, name, compiler, cross=None):
+    """librota.a for size, in a folder of its own."""
+    if not shutil.which(compiler):
+        raise Failed(f'{compiler} is not installed')
+    folder = os.path.join(build, 'size-' + name)
+    if not os.path.exists(os.path.join(folder, 'build.ninja')):
+        off = [f'-D{x}=disabled' for x in ('tests', 'examples', 'tls', 'curl', 'glib', 'hiredis', 'pq', 'uv')]
+        words = ['meson', 'setup', folder, ROOT, '-Doptimization=s', '-Ddebug=false', '-Db_ndebug=true',
+                 '-Ddefault_library=static', '-Dc_args=-ffunction-sections -fdata-sections', *off]
+        if cross:
+            os.makedirs(build, exist_ok=True)
+            path = os.path.join(build, f'size-{name}.ini')
+            with open(path, 'w') as f:
+                f.write(cross)
+            words += ['--cross-file', path]
+        call(*words, env={**os.environ, 'CC': compiler})
+    call('ninja', '-C', folder, 'librota.a')
+    return folder
+
+
+def link(folder, compiler, source, *flags, with_library=True, name=None):
+    """A program of footprint/; returns its path and its map's path."""
+    out = os.path.join(folder, name or source)
+    rota = [os.path.join(folder, 'librota.a')] if with_library else []
+    include = [f'-I{folder}/include', f'-I{ROOT}/include']
+    call(compiler, '-std=gnu11', '-Os', '-ffunction-sections', '-fdata-sections', *include, '-o', out,
+         os.path.join(HERE, 'footprint', source + '.c'), *flags, *rota, '-pthread', '-Wl,--gc-sections', f'-Wl,-Map={out}.map')
+    return out
+
+
+def library_bytes(program):
+    with open(program + '.map') as f:
+        text = f.read()
+    kept = text[text.index('Linker script and memory map'):]
+    return sum(int(size, 16) for _, where, size, path in COUNTED.findall(kept)
+               if 'librota.a' in path and int(where, 16) > 0)
+
+
+def program_bytes(program):
+    """Text and data, as size(1) counts them."""
+    words = call('size', program).split('\n')[1].split()
+    return int(words[0]) + int(words[1])
+
+
+class Running:
+    def __init__(self, program):
+        self.start = time.perf_counter()
+        self.process = subprocess.Popen([program], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+        line = self.process.stdout.readline()
+        self.us = (time.perf_counter() - self.start) * 1e6
+        if not line.startswith('p '):
+            self.process.kill()
+            raise Failed('the program does not start')
+        self.port = int(line[2:])
+
+    def status(self, key):
+        with open(f'/proc/{self.process.pid}/status') as f:
+            return next(int(x.split()[1]) * 1024 for x in f if x.startswith(key))
+
+    def faults(self):
+        with open(f'/proc/{self.process.pid}/stat') as f:
+            return int(f.read().rsplit(')', 1)[1].split()[7])
+
+    def heap(self):
+        return int(self.process.stdout.readline()[2:])
+
+    def connect(self, n):
+        made = []
+        for _ in range(n):
+            s = socket.create_connection(('127.0.0.1', self.port))
+            s.sendall(b'x')
+            s.recv(1)
+            made.append(s)
+        return made
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def of_starts(program, starts):
+    us, faults, rss = [], 0, 0
+    for _ in range(starts):
+        run = Running(program)
+        us.append(run.us)
+        faults, rss = run.faults(), run.status('VmRSS:')
+        run.end()
+    return statistics.median(us), faults, rss
+
+
+def of_connections(program):
+    run = Running(program)
+    held = run.connect(CONNECTIONS)
+    rss = run.status('VmRSS:')
+    for s in held:
+        s.close()
+    run.end()
+    return rss
+
+
+def of_heap(program):
+    run = Running(program)
+    start = run.heap()
+    held = run.connect(100)
+    after = run.heap()      # of the next tick,
+    after = run.heap()      # and one that has certainly seen all of them
+    for s in held:
+        s.close()
+    run.end()
+    return start, (after - start) / 100
+
+
+AARCH64 = 'aarch64-linux-gnu-gcc'
+CROSS = (f"[binaries]\nc = '{AARCH64}'\nar = 'aarch64-linux-gnu-ar'\nstrip = 'aarch64-linux-gnu-strip'\n"
+         "[host_machine]\nsystem = 'linux'\ncpu_family = 'aarch64'\ncpu = 'aarch64'\nendian = 'little'\n")
+
+
+def prepare(build, quick):
+    """Compiles the libraries; what fails here will fail again, and be told, when it is measured."""
+    for name, compiler, cross in (('musl', 'musl-gcc', None), ('glibc', 'cc', None), ('aarch64', AARCH64, CROSS)):
+        try:
+            if not (quick and cross):
+                library(build, name, compiler, cross)
+        except Failed:
+            pass
+
+
+def measure(build, quick, put):
+    def guarded(names, work):
+        try:
+            work()
+        except Failed as failed:
+            for name in names:
+                put(name, None, 'B', reason=str(failed))
+
+    def own():
+        folder = library(build, 'musl', 'musl-gcc')
+        empty = program_bytes(link(folder, 'musl-gcc', 'empty', '-static', with_library=False))
+        raw = link(folder, 'musl-gcc', 'raw', '-static', with_library=False)
+        floor = (program_bytes(raw) - empty, *of_starts(raw, STARTS), of_connections(raw))
+        for kind, source in PROGRAMS.items():
+            program = link(folder, 'musl-gcc', source, '-static')
+            put(f'text_{kind}', library_bytes(program), 'B')
+            got = (program_bytes(program) - empty, *of_starts(program, STARTS), of_connections(program))
+            for i, (what, unit) in enumerate((('static', 'B'), ('start', 'us'), ('faults', 'faults'), ('rss', 'B'),
+                                              ('rss_1000', 'B'))):
+                put(f'{what}_{kind}', got[i], unit, floor[i])
+            wrapped = link(folder, 'musl-gcc', source, os.path.join(HERE, 'footprint', 'heap.c'), '-static',
+                           *[f'-Wl,--wrap={x}' for x in ('malloc', 'calloc', 'realloc', 'free')], name=source + '-heap')
+            start, each = of_heap(wrapped)
+            put(f'heap_start_{kind}', start, 'calls')
+            put(f'heap_connection_{kind}', each, 'calls')
+
+    def dynamic():
+        folder = library(build, 'glibc', 'cc')
+        empty = program_bytes(link(folder, 'cc', 'empty', with_library=False))
+        raw = program_bytes(link(folder, 'cc', 'raw', with_library=False)) - empty
+        for kind, source in PROGRAMS.items():
+            put(f'dynamic_{kind}', program_bytes(link(folder, 'cc', source)) - empty, 'B', raw)
+
+    def aarch64():
+        if quick:
+            raise Failed('left out when in a hurry (--quick)')
+        folder = library(build, 'aarch64', AARCH64, CROSS)
+        for kind, source in PROGRAMS.items():
+            put(f'text_{kind}_aarch64', library_bytes(link(folder, AARCH64, source, '-static')), 'B')
+
+    guarded([n for n in NAMES if 'aarch64' not in n and not n.startswith(('dynamic', 'text_small'))], own)
+    guarded([n for n in NAMES if n.startswith('dynamic')], dynamic)
+    guarded(['text_callbacks_aarch64', 'text_full_aarch64'], aarch64)
+    for name in ('text_small', 'text_small_aarch64'):
+        put(name, None, 'B', reason=NO_SMALL)
 
 
 def results(build, quick):
-    return []
+    """Rows as drive.py writes them, in the order of NAMES."""
+    found = {}
+
+    def row(name, kind, value, unit, reason=None):
+        r = {'group': 'footprint', 'name': name, 'row': kind, 'kind': kind, 'unit': unit, 'median': value, 'min': value,
+             'max': value, 'runs': 0 if value is None else 1}
+        if value is None:
+            r['reason'] = reason
+        return r
+
+    def put(name, value, unit, floor=None, reason=None):
+        if found.get(name, [{'median': None}])[-1]['median'] is not None:
+            return   # measured before something else failed
+        rows = [row(name, 'floor', floor, unit)] if floor is not None else []
+        own = row(name, 'rota', value, unit, reason)
+        if floor and value is not None:
+            own['x_floor'] = value / floor
+        found[name] = rows + [own]
+
+    measure(build, quick, put)
+    return [r for name in NAMES for r in found.get(name, [])]
