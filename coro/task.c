@@ -485,7 +485,7 @@ static inline __attribute__((always_inline)) int look_at(rota_task *task, rota_t
 }
 
 int rota_await(rota_task *task, intptr_t *result) {
-    rota_task *self;
+    rota_task *self = NULL;
     int rc = look_at(task, &self, result);
     return rc == IS_LIVE ? rota__future_wait(self, &task->future, result, rota__future_leave) : rc;
 }
@@ -498,7 +498,7 @@ void rota__join_leave(struct rota__wait *wait) {
 }
 
 int rota_join(rota_task *task, intptr_t *result) {
-    rota_task *self;
+    rota_task *self = NULL;
     int rc = look_at(task, &self, result);
     if (rc == IS_LIVE)
         return rota__future_wait(self, &task->future, result, rota__join_leave);
