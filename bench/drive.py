@@ -20,7 +20,7 @@ import footprint
 import peers
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-QUICK_RUNS, QUICK_SECONDS, QUICK_DIVIDE = 3, 92, 20
+QUICK_RUNS, QUICK_SECONDS, QUICK_DIVIDE = 3, 85, 20
 TIMEOUT = 120
 OUT_OF_TIME, LEFT_OUT = 'no time left (--quick)', 'left out (--quick)'
 LONG = re.compile(r'.*_1000000|echo_10000|timer_.*_100000|scale_.*_100000')   # of which --quick has no look
