@@ -47,29 +47,29 @@ static int close_out(struct rota__http_server_conn *c, const struct rota__http_o
     return 0;
 }
 
-static __attribute__((noinline)) void make_opening(struct rota__http_service *service, int64_t now) {
+static __attribute__((noinline)) void make_opening(struct rota__http_part *part, int64_t now) {
     char date[ROTA__HTTP_DATE_SIZE];
-    struct rota__http_out out = { .buf = service->opening, .size = sizeof service->opening };
+    struct rota__http_out out = { .buf = part->opening, .size = sizeof part->opening };
     rota__http_date(date, now);
     rota__http_put(&out, HTTP_OK, HTTP_OK_N);
     rota__http_put(&out, "Date: ", 6);
     rota__http_put(&out, date, sizeof date - 1);
     rota__http_put(&out, "\r\n", 2);
-    service->date_of = now;
+    part->date_of = now;
 }
 
 /* Of an answer with 200: the status line and the Date, which is formatted once a second. */
-static inline const char *opening_now(struct rota__http_service *service) {
+static inline const char *opening_now(struct rota__http_part *part) {
     int64_t now = (int64_t)time(NULL);
-    if (now != service->date_of)
-        make_opening(service, now);
-    return service->opening;
+    if (now != part->date_of)
+        make_opening(part, now);
+    return part->opening;
 }
 
-static void put_opening(struct rota__http_out *out, struct rota__http_service *service, int status) {
-    const char *opening = opening_now(service);
+static void put_opening(struct rota__http_out *out, struct rota__http_part *part, int status) {
+    const char *opening = opening_now(part);
     if (status == 200) {
-        rota__http_put(out, opening, sizeof service->opening);
+        rota__http_put(out, opening, sizeof part->opening);
         return;
     }
     rota__http_put(out, "HTTP/1.1 ", 9);
@@ -92,7 +92,7 @@ int rota_http_reply_begin(rota_http_reply *reply, int status) {
         return -EALREADY;
     struct rota__http_server_conn *c = reply->conn_;
     struct rota__http_out out = open_out(c);
-    put_opening(&out, c->service, status);
+    put_opening(&out, c->part, status);
     if (c->service->opt.server != NULL)
         rota__http_put_field(&out, "Server", c->service->opt.server);
     int rc = close_out(c, &out);
@@ -161,7 +161,7 @@ static int end_head(rota_http_reply *reply) {
             c->close = true;
         }
     }
-    c->close |= c->service->stopping;
+    c->close |= c->part->stopping;
     if (c->close)
         rota__http_put_field(&out, "Connection", "close");
     else if (c->request.minor == 0)
@@ -255,18 +255,19 @@ static char *add(char *to, const void *bytes, size_t n) {
  * says and leaves behind is what the calls one by one would. */
 static bool send_whole(rota_http_reply *reply, const char *type, size_t type_n, const void *data, size_t n) {
     struct rota__http_server_conn *c = reply->conn_;
-    struct rota__http_service *service = c->service;
+    struct rota__http_part *part = c->part;
     struct rota__http_wire *w = &c->wire;
     char digits[20];
-    enum { MOST = sizeof service->opening + 14 + 2 + 16 + sizeof digits + 4 };
+    enum { MOST = sizeof part->opening + 14 + 2 + 16 + sizeof digits + 4 };
     size_t room = w->out_size - w->out_n, i = sizeof digits, left = n;
-    bool special = c->close || service->stopping || c->no_body || c->request.minor == 0 || service->opt.server != NULL;
+    bool special = c->close || part->stopping || c->no_body || c->request.minor == 0 ||
+                   c->service->opt.server != NULL;
     if (special || n > room || type_n > room - n || room - n - type_n < MOST)
         return false;
     do
         digits[--i] = (char)('0' + left % 10);
     while ((left /= 10) > 0);
-    char *to = add(w->out + w->out_n, opening_now(service), sizeof service->opening);
+    char *to = add(w->out + w->out_n, opening_now(part), sizeof part->opening);
     to = add(add(add(to, "Content-Type: ", 14), type, type_n), "\r\nContent-Length: ", 18);
     to = add(add(to, digits + i, sizeof digits - i), "\r\n\r\n", 4);
     if (n > 0)

@@ -3,7 +3,7 @@
  *
  * Stopping: the listener's clients stand under a shield of rota_serve, where they may go on for its drain time. A task
  * beside it is cancelled with the caller, and tells them: connections without a request end at once, the others after
- * the answer they are at.
+ * the answer they are at. Those on the loops of other threads are told by a post to each loop.
  *
  * Invariant: bytes of answers are in the wire's output, or sent, in the order of the requests; the wire is flushed
  * before the connection waits for the peer. */
@@ -37,7 +37,7 @@ static int flush(struct rota__http_server_conn *c) {
 
 /* With nothing of a request there: 0 at the connection's end, also when the server stops. */
 static ssize_t fill_idle(struct rota__http_server_conn *c) {
-    if (c->service->stopping)
+    if (c->part->stopping)
         return 0;
     rota_timeout_begin(&c->idle_scope, c->service->opt.idle);
     c->idle = true;
@@ -239,10 +239,10 @@ static intptr_t converse(struct rota__http_server_conn *c) {
 }
 
 static void enter(struct rota__http_server_conn *c) {
-    c->next = c->service->conns;
+    c->next = c->part->conns;
     if (c->next != NULL)
         c->next->prev = c;
-    c->service->conns = c;
+    c->part->conns = c;
 }
 
 static void leave(struct rota__http_server_conn *c) {
@@ -251,19 +251,21 @@ static void leave(struct rota__http_server_conn *c) {
     if (c->prev != NULL)
         c->prev->next = c->next;
     else
-        c->service->conns = c->next;
+        c->part->conns = c->next;
 }
 
 static size_t block_size(const struct rota__http_service *s) {
     return sizeof(struct rota__http_server_conn) + s->opt.head_max + ROTA__HTTP_BODY_ROOM + ROTA__HTTP_OUT_SIZE;
 }
 
-static struct rota__http_server_conn *new_conn(struct rota__http_service *s) {
+static struct rota__http_server_conn *new_conn(struct rota__http_part *part) {
+    struct rota__http_service *s = part->service;
     struct rota__http_server_conn *c = rota__http_alloc(&s->allocator, block_size(s));
     if (c == NULL)
         return NULL;
     memset(c, 0, offsetof(struct rota__http_server_conn, wire));
     c->service = s;
+    c->part = part;
     enter(c);
     return c;
 }
@@ -281,6 +283,69 @@ static intptr_t serve_conn(struct rota__http_server_conn *c, rota_stream *stream
     return converse(c);
 }
 
+/* ---- the loops of a server ---- */
+
+static void stop_part(struct rota__http_part *part) {
+    part->stopping = true;
+    for (struct rota__http_server_conn *c = part->conns; c != NULL; c = c->next)
+        if (c->idle)
+            rota_scope_cancel(&c->idle_scope, "the server stops");
+}
+
+static void told_to_stop(rota_soon *soon, void *arg) {
+    (void)soon;
+    stop_part(arg);
+}
+
+/* Under the lock: for a loop that has its first connection. */
+static struct rota__http_part *new_part(struct rota__http_service *s, rota_loop *loop) {
+    struct rota__http_part *part = rota__http_alloc(&s->allocator, sizeof *part);
+    if (part == NULL)
+        return NULL;
+    *part = (struct rota__http_part){ .service = s, .loop = loop, .next = s->others, .stopping = s->stopping };
+    rota_soon_init(&part->stop, told_to_stop, part);
+    if (rota_remote_open(&part->remote, loop) < 0) {
+        rota__http_free(&s->allocator, part, sizeof *part);
+        return NULL;
+    }
+    s->others = part;
+    return part;
+}
+
+static struct rota__http_part *own_part(struct rota__http_service *s) {
+    rota_loop *loop = rota_loop_current();
+    if (loop == s->first.loop)
+        return &s->first;
+    pthread_mutex_lock(&s->lock);
+    struct rota__http_part *part = s->others;
+    while (part != NULL && part->loop != loop)
+        part = part->next;
+    if (part == NULL)
+        part = new_part(s, loop);
+    pthread_mutex_unlock(&s->lock);
+    return part;
+}
+
+static void stop_all(struct rota__http_service *s) {
+    stop_part(&s->first);
+    pthread_mutex_lock(&s->lock);
+    s->stopping = true;
+    for (struct rota__http_part *part = s->others; part != NULL; part = part->next)
+        (void)!rota_remote_post(part->remote, &part->stop);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* Behind rota_serve, when the other threads have ended. */
+static void close_service(struct rota__http_service *s) {
+    struct rota__http_part *part;
+    while ((part = s->others) != NULL) {
+        s->others = part->next;
+        rota_remote_close(part->remote);
+        rota__http_free(&s->allocator, part, sizeof *part);
+    }
+    pthread_mutex_destroy(&s->lock);
+}
+
 /* Answers go out in one piece, so nothing is gained by Nagle's waiting; a failure is no harm. */
 static void no_delay(int fd) {
     int on = 1;
@@ -288,7 +353,8 @@ static void no_delay(int fd) {
 }
 
 static intptr_t client(int fd, void *arg) {
-    struct rota__http_server_conn *c = new_conn(arg);
+    struct rota__http_part *part = own_part(arg);
+    struct rota__http_server_conn *c = part != NULL ? new_conn(part) : NULL;
     if (c == NULL)
         return -ENOMEM;
     no_delay(fd);
@@ -313,7 +379,9 @@ static int open_service(struct rota__http_service *s, rota_http_handler_fn *hand
     bool bad_server = opt->server != NULL && !rota__http_may_send("Server", opt->server);
     if (handler == NULL || opt->head_max > ROTA__HTTP_HEAD_LIMIT || bad_server)
         return -EINVAL;
-    *s = (struct rota__http_service){ .handler = handler, .arg = arg, .opt = *opt };
+    *s = (struct rota__http_service){ .handler = handler, .arg = arg, .opt = *opt, .lock = PTHREAD_MUTEX_INITIALIZER };
+    s->first.service = s;
+    s->first.loop = rota_loop_current();
     s->allocator = rota__http_allocator(opt->allocator);
     s->opt.head_max = opt->head_max > 0 ? opt->head_max : ROTA__HTTP_HEAD_DEFAULT;
     s->opt.body_max = opt->body_max > 0 ? opt->body_max : 1 << 20;
@@ -329,10 +397,7 @@ static intptr_t stopper(void *arg) {
     struct rota__http_service *s = arg;
     rota_future never = { .waiters_ = NULL };
     int rc = rota_future_await(&never, NULL);
-    s->stopping = true;
-    for (struct rota__http_server_conn *c = s->conns; c != NULL; c = c->next)
-        if (c->idle)
-            rota_scope_cancel(&c->idle_scope, "the server stops");
+    stop_all(s);
     return rc;
 }
 
@@ -355,7 +420,9 @@ int rota_http_serve(const char *host, const char *service, rota_http_handler_fn 
     if (rc == 0)
         rc = rota_serve(host, service, client, &s, &serve);
     rota_scope_cancel(&group.scope, "the server has ended");
-    return (int)rota_group_end(&group, rc);
+    rc = (int)rota_group_end(&group, rc);
+    close_service(&s);
+    return rc;
 }
 
 int rota_http_serve_stream(rota_stream *stream, rota_http_handler_fn *handler, void *arg,
@@ -364,12 +431,13 @@ int rota_http_serve_stream(rota_stream *stream, rota_http_handler_fn *handler, v
     int rc = stream == NULL ? -EINVAL : open_service(&s, handler, arg, opt);
     if (rc < 0)
         return rc;
-    struct rota__http_server_conn *c = new_conn(&s);
-    if (c == NULL)
-        return -ENOMEM;
-    rc = (int)serve_conn(c, stream);
-    free_conn(c);
-    return rc;
+    struct rota__http_server_conn *c = new_conn(&s.first);
+    if (c != NULL) {
+        rc = (int)serve_conn(c, stream);
+        free_conn(c);
+    }
+    close_service(&s);
+    return c != NULL ? rc : -ENOMEM;
 }
 
 /* ---- the request's body ------------------------------------------------------------------------- */

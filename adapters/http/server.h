@@ -2,6 +2,8 @@
 #ifndef ROTA_HTTP_SERVER_H
 #define ROTA_HTTP_SERVER_H
 
+#include <pthread.h>
+
 #include "adapters/http/text.h"
 #include "adapters/http/wire.h"
 
@@ -10,21 +12,36 @@ enum { ROTA__HTTP_OUT_SIZE = 16 * 1024 };
 #define HTTP_OK "HTTP/1.1 200 OK\r\n"
 enum { HTTP_OK_N = sizeof HTTP_OK - 1, HTTP_DATE_LINE_N = sizeof "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" - 1 };
 
+/* What the connections of one loop share. A server on several threads has one for each of their loops, and no thread
+ * touches another one's. */
+struct rota__http_part {
+    struct rota__http_service *service;
+    rota_loop *loop;
+    struct rota__http_server_conn *conns;
+    bool stopping;                 /* no request after those under way */
+    int64_t date_of;               /* the second that opening says; 0: none yet */
+    char opening[HTTP_OK_N + HTTP_DATE_LINE_N];   /* of the answers within it: status line of 200, Date */
+    struct rota__http_part *next;  /* of the other loops: */
+    rota_remote *remote;           /* by which the first loop tells it to stop, */
+    rota_soon stop;                /* with this */
+};
+
 /* What all connections of a server share. */
 struct rota__http_service {
     rota_http_handler_fn *handler;
     void *arg;
     rota_http_serve_options opt;   /* defaults filled in */
     rota_allocator allocator;
-    bool stopping;                 /* no request after those under way */
-    struct rota__http_server_conn *conns;
-    int64_t date_of;               /* the second that opening says; 0: none yet */
-    char opening[HTTP_OK_N + HTTP_DATE_LINE_N];   /* of the answers within it: status line of 200, Date */
+    struct rota__http_part first;  /* of the loop that serves; it makes and frees the others */
+    pthread_mutex_t lock;          /* of what follows */
+    struct rota__http_part *others;
+    bool stopping;                 /* also a loop that comes later */
 };
 
 struct rota__http_server_conn {
     struct rota__http_server_conn *next, *prev;
     struct rota__http_service *service;
+    struct rota__http_part *part;
     rota_stream stream;            /* unless the caller has one */
     char no_buffer;
     bool close;                    /* after this answer */

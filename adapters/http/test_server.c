@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "rota/http.h"
 #include "tests/net_kit.h"
@@ -330,7 +331,11 @@ struct stop {
     int port;
     rota_task *server;
     intptr_t outcome;
+    rota_future all;                 /* STAY_IDLE were answered */
+    int answered;
 };
+
+enum { STAY_IDLE = 12 };
 
 static void listening(int fd, void *arg) {
     struct stop *s = arg;
@@ -380,5 +385,48 @@ Task_test(http_server, stopped_it_ends_idle_connections_and_finishes_answers) {
     cr_expect(since(start) < 2 * ROTA_S);
     rota_close(idle);
     rota_close(busy);
+    return 0;
+}
+
+/* A connection of the server that waits for its next request. */
+static intptr_t stays_idle(void *arg) {
+    struct stop *s = arg;
+    char text[512], port[8];
+    snprintf(port, sizeof port, "%d", s->port);
+    int fd = rota_dial("127.0.0.1", port, NULL);
+    ask(fd, "/quick");
+    cr_expect(rota_read(fd, text, sizeof text) > 0);
+    if (++s->answered == STAY_IDLE)
+        cr_expect_eq(rota_future_set(&s->all, 0), 0);
+    cr_expect_eq(rota_read(fd, text, sizeof text), 0);
+    rota_close(fd);
+    return 0;
+}
+
+static intptr_t serve_on_threads(void *arg) {
+    return rota_http_serve("127.0.0.1", "0", slow, arg,
+                           &(rota_http_serve_options){
+                               .serve = { .listening = listening, .threads = 3, .drain = 30 * ROTA_S } });
+}
+
+/* Their clocks are the real one: drained connections would keep it for half a minute. */
+Task_test(http_server, stopped_it_ends_idle_connections_on_all_threads) {
+    struct stop s = { .port = 0 };
+    rota_group group;
+    struct timespec begin, end;
+    cr_expect_eq(rota_spawn(&s.server, serve_on_threads, &s, NULL), 0);
+    cr_expect_eq(rota_future_await(&s.ready, NULL), 0);
+    rota_group_begin(&group, NULL);
+    for (int i = 0; i < STAY_IDLE; i++)
+        cr_expect_eq(rota_spawn(NULL, stays_idle, &s, &(rota_spawn_options){ .group = &group }), 0);
+    cr_expect_eq(rota_future_await(&s.all, NULL), 0);
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    rota_cancel(s.server, "enough");
+    cr_expect_eq(rota_group_end(&group, 0), 0);
+    intptr_t outcome = 0;
+    cr_expect_eq(rota_join(s.server, &outcome), 0);
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    cr_expect_eq(outcome, -ECANCELED);
+    cr_expect(end.tv_sec - begin.tv_sec < 20, "they were told, not drained");
     return 0;
 }

@@ -199,7 +199,8 @@ typedef intptr_t rota_http_handler_fn(rota_http_incoming *request, rota_http_rep
 
 typedef struct rota_http_serve_options {
     rota_serve_options serve;        /* drain: requests under way may go on so long; connections without one end at once.
-                                        listening is called with the handler's arg */
+                                        listening is called with the handler's arg. With threads, handler runs on each
+                                        of them, as clients of rota_serve do */
     size_t head_max;                 /* bytes of a request's head; 0: 16 KiB, at most 48 KiB. Over it: 431, or 414 */
     uint64_t body_max;               /* of a request; 0: 1 MiB. Over it: 413. UINT64_MAX: no limit */
     int64_t head_timeout;            /* from a request's first byte to the end of its head; 0: 10 s. Then 408 */
@@ -207,7 +208,7 @@ typedef struct rota_http_serve_options {
     int64_t idle;                    /* between requests; 0: 60 s */
     int64_t write_timeout;           /* for output that the peer does not take; 0: 60 s */
     const char *server;              /* Server field; NULL: none */
-    const rota_allocator *allocator; /* one block a connection; NULL: malloc */
+    const rota_allocator *allocator; /* one block a connection, and one a thread, on its thread; NULL: malloc */
 } rota_http_serve_options;
 
 /* (S) rota_serve with one task a connection, which runs handler(request, reply, arg) for each request on it, in order;
