@@ -223,6 +223,8 @@ int rota_process_communicate(rota_process *p, const void *in, size_t n, rota_pro
     int rc = rota__enter(&task);
     if (rc == 0)
         rc = rota__process_check(p, &s);
+    if (rc == 0 && s->loop != task->loop)
+        rc = -EPERM;
     if (rc < 0)
         return rc;
     if (!output || (n && (!in || p->in < 0)) || output->limit >= SIZE_MAX / 4)

@@ -8,6 +8,7 @@
  */
 #include "coro/process.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -214,7 +215,7 @@ static int arrange_fds(struct birth *b) {
     }
     for (size_t i = 0; i < b->opt->n_fds; i++) {
         const rota_process_fd *fd = &b->opt->fds[i];
-        if (fd->from < 0 || fd->to < 0)
+        if (fd->from < 0 || fd->to < 0 || fd->to == INT_MAX) /* numbers above a target are needed */
             return -EBADF;
         b->how.fds[b->how.n_fds++] = (struct rota__spawn_fd){.from = fd->from, .to = fd->to};
     }
@@ -349,6 +350,8 @@ int rota_process_wait(rota_process *p, int *status) {
     int rc = rota__enter(&task);
     if (rc == 0)
         rc = rota__process_check(p, &s);
+    if (rc == 0 && s->loop != task->loop)
+        rc = -EPERM;
     if (rc < 0)
         return rc;
     if (s->ended) {

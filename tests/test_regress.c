@@ -1,7 +1,9 @@
 /* Bugs that were found by attacking the library, each with what it takes to see it. */
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "rota.h"
 #include "tests/harness.h"
@@ -246,6 +248,153 @@ static intptr_t ends_under_a_taker(void *arg) {
 }
 
 Test(regress, what_a_taker_was_handed_does_not_lie_in_the_slots) { cr_expect_eq(run(ends_under_a_taker), 0); }
+
+/* ---- a join that lets others run before it drops the handle: the block may be another task's then ---- */
+
+struct late_join {
+    rota_task *task;
+    rota_event set;
+    int fast_calls;
+    bool cancelled, too_late, joins, joined;
+};
+
+static intptr_t joins_late(void *arg) {
+    struct late_join *j = arg;
+    intptr_t value;
+    cr_expect_eq(rota_yield(), 0);
+    if (j->cancelled)
+        cr_expect_eq(rota_cancel(rota_self(), NULL), 0);
+    for (int i = 0; i < j->fast_calls; i++)
+        (void)!rota_event_wait(&j->set);
+    if (j->too_late)
+        return 0;
+    j->joins = true;
+    int rc = rota_join(j->task, &value);
+    cr_expect_eq(rc, j->cancelled ? -ECANCELED : 0);
+    j->joined = true;
+    return 0;
+}
+
+static intptr_t returns_seven(void *arg) {
+    (void)arg;
+    return 7;
+}
+
+/* While the joiner stands in its join: a task with the block of one whose handle has gone, as a group's do at its end. */
+static rota_task *takes_over(const struct late_join *j, rota_task *taken_before[], size_t most, size_t *n) {
+    for (*n = 0; *n < most && j->joins && !j->joined; (*n)++) {
+        cr_expect_eq(rota_spawn(&taken_before[*n], returns_seven, NULL, NULL), 0);
+        if (taken_before[*n] == j->task)
+            return taken_before[*n];
+    }
+    return NULL;
+}
+
+static int joined_too_late(bool cancelled, int fast_calls) {
+    struct late_join j = { .cancelled = cancelled, .fast_calls = fast_calls };
+    rota_task *joiner, *taken_before[256], *taken;
+    rota_group group;
+    intptr_t value;
+    size_t n;
+    cr_expect_eq(rota_event_set(&j.set), 0);
+    rota_group_begin(&group, NULL);
+    cr_expect_eq(rota_spawn(&j.task, returns_seven, NULL, &(rota_spawn_options){ .group = &group }), 0);
+    cr_expect_eq(rota_yield(), 0);
+    cr_expect_eq(rota_spawn(&joiner, joins_late, &j, NULL), 0);
+    cr_expect_eq(rota_yield(), 0);
+    cr_expect_eq(rota_yield(), 0);
+    cr_expect_eq(rota_group_end(&group, 0), 0);
+    j.too_late = true;
+    taken = takes_over(&j, taken_before, 256, &n);
+    int found = taken != NULL;
+    cr_expect_eq(rota_join(joiner, NULL), 0);
+    for (size_t i = 0; i < n; i++)
+        cr_expect_eq(rota_join(taken_before[i], &value), 0, "%zu", i);
+    if (taken)
+        cr_expect_eq(rota_join(taken, &value), 0, "its handle is its own");
+    return found;
+}
+
+static intptr_t joined_too_late_anywhere(void *arg) {
+    bool cancelled = arg != NULL;
+    int found = 0;
+    for (int fast_calls = 0; fast_calls <= 70; fast_calls++)
+        found += joined_too_late(cancelled, fast_calls);
+    cr_expect(found > 0, "it did let others run");
+    return 0;
+}
+
+static intptr_t joined_too_late_and_cancelled(void *arg) {
+    (void)arg;
+    return joined_too_late_anywhere(&(int){ 1 });
+}
+
+Test(regress, a_join_drops_the_handle_before_others_run) { cr_expect_eq(run(joined_too_late_anywhere), 0); }
+
+Test(regress, a_join_that_is_refused_drops_no_other_tasks_handle) {
+    cr_expect_eq(run(joined_too_late_and_cancelled), 0);
+}
+
+/* ---- starting a process left AddressSanitizer's marks of the child's stack in memory that was given back ---- */
+
+static intptr_t uses_memory_behind_processes(void *arg) {
+    enum { AS_LARGE_AS_THE_CHILDS_STACK = 64 * 1024 };
+    (void)arg;
+    for (int i = 0; i < 2; i++) {
+        rota_process_output output = { .limit = 0 };
+        char *argv[] = { i ? "/bin/sh" : "/no/such/program", "-c", "exit 3", NULL };
+        cr_expect_eq(rota_process_run(argv, NULL, 0, &output, NULL), i ? 0 : -ENOENT);
+        rota_process_output_free(&output);
+        void *again = mmap(NULL, AS_LARGE_AS_THE_CHILDS_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                            -1, 0);
+        cr_expect(again != MAP_FAILED);
+        memset(again, 1, AS_LARGE_AS_THE_CHILDS_STACK);
+        munmap(again, AS_LARGE_AS_THE_CHILDS_STACK);
+    }
+    return 0;
+}
+
+Test(regress, memory_that_a_start_used_can_be_used_again) {
+    cr_expect_eq(rota_run(uses_memory_behind_processes, NULL, NULL, NULL), 0);
+}
+
+static intptr_t passes_to_the_last_number(void *arg) {
+    rota_process process;
+    char *argv[] = { "/bin/true", NULL };
+    const rota_process_fd fd = { .from = 0, .to = INT_MAX };
+    (void)arg;
+    cr_expect_eq(rota_process_spawn(&process, argv, &(rota_process_options){ .fds = &fd, .n_fds = 1 }), -EBADF);
+    return 0;
+}
+
+Test(regress, no_descriptor_has_the_last_number) { cr_expect_eq(run(passes_to_the_last_number), 0); }
+
+/* ---- a process of another loop of the same thread was waited for, for ever ---- */
+
+static intptr_t waits_for_a_strange_process(void *arg) {
+    rota_process *process = arg;
+    rota_process_output output = { .limit = 0 };
+    cr_expect_eq(rota_process_wait(process, NULL), -EPERM);
+    cr_expect_eq(rota_process_communicate(process, NULL, 0, &output), -EPERM);
+    return 0;
+}
+
+Test(regress, a_process_of_another_loop_is_not_waited_for) {
+    rota_loop *its, *another;
+    rota_process process;
+    rota_task *task;
+    char *argv[] = { "/bin/cat", NULL };
+    cr_assert_eq(rota_loop_new(&its, NULL), 0);
+    cr_assert_eq(rota_process_spawn(&process, argv, &(rota_process_options){ .in = ROTA_PROCESS_PIPE }), 0);
+    cr_assert_eq(rota_loop_new(&another, NULL), 0);
+    cr_assert_eq(rota_loop_set_current(another), 0);
+    cr_assert_eq(rota_spawn(&task, waits_for_a_strange_process, &process, NULL), 0);
+    cr_expect_eq(rota_loop_run_until(another, task, NULL), 0);
+    rota_task_release(task);
+    cr_expect_eq(rota_loop_free(another), 0);
+    cr_expect_eq(rota_process_close(&process), 0);
+    cr_expect_eq(rota_loop_free(its), 0);
+}
 
 Test(regress, errors_that_are_returned_have_words) {
     cr_expect(strcmp(rota_strerror(-EOWNERDEAD), "unknown error") != 0);
