@@ -466,28 +466,36 @@ void rota_task_release(rota_task *task) {
 
 /* ---- awaiting ---- */
 
-/* 0: it has ended, and its outcome is in the channels. Refused or wrong: that. Else it is to be waited for. */
-enum { IS_LIVE = 1 };
-static inline __attribute__((always_inline)) int look_at(rota_task *task, rota_task **self, intptr_t *result) {
+/* HAS_ENDED: *value is its outcome. IS_LIVE: it is to be waited for. Else refused or wrong, and a refusal may have let
+ * others run: *number tells whether the block is still this task's, 0 when it was not even before. */
+enum { IS_LIVE = 1, HAS_ENDED = 2 };
+static inline __attribute__((always_inline)) int look_at(rota_task *task, rota_task **self, intptr_t *value,
+                                                         uint64_t *number) {
     int rc = rota__task_check(task);
+    *number = rc == 0 ? task->number : 0;
     if (rc == 0)
         rc = rota__enter(self);
     if (rc == 0 && task == *self)
         rc = -EDEADLK;
     if (rc < 0)
-        return rota__two_channels(rc, 0, result);
+        return rc;
     if (task->state == ROTA__TASK_LIVE)
         return IS_LIVE;
-    intptr_t value = task->future.value_;
+    *value = task->future.value_;
     task->future.flags_ |= ROTA__FUTURE_SEEN;
-    rota__fast(*self);
-    return rota__two_channels(0, value, result);
+    return HAS_ENDED;
 }
 
 int rota_await(rota_task *task, intptr_t *result) {
     rota_task *self = NULL;
-    int rc = look_at(task, &self, result);
-    return rc == IS_LIVE ? rota__future_wait(self, &task->future, result, rota__future_leave) : rc;
+    intptr_t value = 0;
+    uint64_t number = 0;
+    int rc = look_at(task, &self, &value, &number);
+    if (rc == IS_LIVE)
+        return rota__future_wait(self, &task->future, result, rota__future_leave);
+    if (rc == HAS_ENDED)
+        rota__fast(self);
+    return rota__two_channels(rc < 0 ? rc : 0, value, result);
 }
 
 /* Cancelled while it waits: the handle goes all the same. */
@@ -497,13 +505,19 @@ void rota__join_leave(struct rota__wait *wait) {
     rota_task_release(rota__container_of(rota__container_of(queue, rota_future, waiters_), rota_task, future));
 }
 
+/* The handle goes before others can run, whose task its block may be then. */
 int rota_join(rota_task *task, intptr_t *result) {
     rota_task *self = NULL;
-    int rc = look_at(task, &self, result);
+    intptr_t value = 0;
+    uint64_t number = 0;
+    int rc = look_at(task, &self, &value, &number);
     if (rc == IS_LIVE)
         return rota__future_wait(self, &task->future, result, rota__join_leave);
-    rota_task_release(task);
-    return rc;
+    if (number && task->number == number)
+        rota_task_release(task);
+    if (rc == HAS_ENDED)
+        rota__fast(self);
+    return rota__two_channels(rc < 0 ? rc : 0, value, result);
 }
 
 /* ---- asking ---- */
