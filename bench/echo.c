@@ -1,5 +1,6 @@
 /* TCP echo on loopback, what the server pays for a request; idle connections, what they hold. The servers: by hand,
- * edge-triggered, without any library (floor); rota's tasks (rota); rota's watchers (callbacks). The load is in load.c. */
+ * edge-triggered, without any library (floor); rota's tasks (rota); rota's watchers (callbacks). The load is in
+ * load.c. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/tcp.h>

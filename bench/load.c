@@ -1,6 +1,6 @@
 /* The load of the echo benchmarks. A server is always a program of its own, started here, told the size of its buffers,
- * and measured from outside: by the kernel's CPU clock of its process (all threads), by counting its system calls, by its
- * resident memory. So all servers are measured alike, and starting up does not count. */
+ * and measured from outside: by the kernel's CPU clock of its process (all threads), by counting its system calls, by
+ * its resident memory. So all servers are measured alike, and starting up does not count. */
 #define _GNU_SOURCE
 #include "load.h"
 
@@ -147,7 +147,8 @@ static int dial(const struct sockaddr_in *addr) {
     uint32_t host = 2 + (uint32_t)getpid() % 0xfffff0;
     struct sockaddr_in own = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK - 1 + host) };
     setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&own, sizeof own) < 0 || connect(fd, (const struct sockaddr *)addr, sizeof *addr) < 0)
+    if (fd < 0 || bind(fd, (struct sockaddr *)&own, sizeof own) < 0 ||
+        connect(fd, (const struct sockaddr *)addr, sizeof *addr) < 0)
         bench_die("connect");
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     return fd;

@@ -3,8 +3,8 @@
 #define ROTA_BENCH_LOAD_H
 
 /* Starts the server (n words, and one more: the bytes of its buffers), which prints "port N" and echoes until killed;
- * loads it as the scenario says, and returns the cost of one request: CPU time, system calls, share of CPU in user mode,
- * or memory of a connection. */
+ * loads it as the scenario says, and returns the cost of one request: CPU time, system calls, share of CPU in user
+ * mode, or memory of a connection. */
 double load_run(const char *scenario, char **server, int n);
 
 /* The servers of this program: floor, rota, callbacks. Does not return unless it fails. */

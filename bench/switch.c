@@ -1,10 +1,10 @@
-/* The switch alone: two contexts that hand over to each other, with the same code on both sides and with different code;
- * 64 contexts of 8 kinds; rings so long that stacks fall out of the caches. Identical loops hide what a mispredicted
- * return costs: in them every return address is the one that the processor saw last.
+/* The switch alone: two contexts that hand over to each other, with the same code on both sides and with different
+ * code; 64 contexts of 8 kinds; rings so long that stacks fall out of the caches. Identical loops hide what a
+ * mispredicted return costs: in them every return address is the one that the processor saw last.
  *
  * The floor is the least of several ways: to return or to jump, each in a ring and from main to one after the other and
- * back; a switch that is inlined, in a ring. (Inlined and from main it would be a call of a function in disguise: nothing
- * is saved, and the processor knows every target.) */
+ * back; a switch that is inlined, in a ring. (Inlined and from main it would be a call of a function in disguise:
+ * nothing is saved, and the processor knows every target.) */
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -60,8 +60,8 @@ static long ring_n, ring_at, ring_left;
 #define BY_JUMP(save, to) floor_switch_jump(save, *(to))
 #define SIDES(kind, context, SWITCH) \
     static context *kind##_ring, kind##_main; \
-    SIDE(kind, SWITCH, 0) SIDE(kind, SWITCH, 1) SIDE(kind, SWITCH, 2) SIDE(kind, SWITCH, 3) SIDE(kind, SWITCH, 4) SIDE(kind, SWITCH, 5) \
-    SIDE(kind, SWITCH, 6) SIDE(kind, SWITCH, 7) \
+    SIDE(kind, SWITCH, 0) SIDE(kind, SWITCH, 1) SIDE(kind, SWITCH, 2) SIDE(kind, SWITCH, 3) SIDE(kind, SWITCH, 4) \
+    SIDE(kind, SWITCH, 5) SIDE(kind, SWITCH, 6) SIDE(kind, SWITCH, 7) \
     static void (*const kind##_sides[KINDS])(void) = { \
         kind##_side_0, kind##_side_1, kind##_side_2, kind##_side_3, kind##_side_4, kind##_side_5, kind##_side_6, \
         kind##_side_7 \

@@ -1,6 +1,6 @@
 /* Timers, N outstanding, on a virtual clock (so that no clock is read): start; cancel; the server's pattern (30 s
- * timeouts that are nearly always moved before they expire); expire. The floor stores the deadline in an object of a timer's
- * size, or calls in an order that an oracle found. */
+ * timeouts that are nearly always moved before they expire); expire. The floor stores the deadline in an object of a
+ * timer's size, or calls in an order that an oracle found. */
 #include <stdlib.h>
 
 #include "bench.h"

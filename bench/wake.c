@@ -1,6 +1,6 @@
 /* Posts from threads to a loop. wake_flood: one thread posts as fast as it can, ns a post until all have run;
- * wake_flood_4: four threads. wake_calls: system calls of all threads for a post of that flood. wake_latency: one wake of
- * a loop that sleeps, measured as half a round trip between two of them; wake_idle_calls: its system calls. */
+ * wake_flood_4: four threads. wake_calls: system calls of all threads for a post of that flood. wake_latency: one
+ * wake of a loop that sleeps, measured as half a round trip between two of them; wake_idle_calls: its system calls. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
