@@ -1,4 +1,5 @@
-/* rota_tls_http_connect in the HTTP client, against the HTTP server on TLS streams. */
+/* rota_tls_http_connect in the HTTP client, against the HTTP server on TLS streams. By addresses: a name would be
+ * looked up by a thread, which valgrind finds at the end. tests/examples/https.sh uses names. */
 #include "adapters/tls/kit.h"
 #include "rota/http.h"
 
@@ -96,11 +97,10 @@ Task_test(tls_http, pages_come_by_http_and_https) {
     begin();
     http = (rota_tls_http){.context = client_ctx};
     int rc;
-    cr_expect_str_eq(get(&http, &rc, "https", "localhost", web.secure, "/"), over_tls);
-    cr_expect_eq(rc, 200, "%d, %s", rc, http.error);
     cr_expect_str_eq(get(&http, &rc, "https", "127.0.0.1", web.secure, "/"), over_tls);
-    cr_expect_str_eq(get(&http, &rc, "http", "localhost", web.plain, "/"), over_tcp);
-    cr_expect_str_eq(get(NULL, &rc, "http", "localhost", web.plain, "/"), over_tcp);
+    cr_expect_eq(rc, 200, "%d, %s", rc, http.error);
+    cr_expect_str_eq(get(&http, &rc, "http", "127.0.0.1", web.plain, "/"), over_tcp);
+    cr_expect_str_eq(get(NULL, &rc, "http", "127.0.0.1", web.plain, "/"), over_tcp);
     cr_expect_str_eq(http.error, "");
     end();
     return 0;
@@ -110,11 +110,11 @@ Task_test(tls_http, redirects_from_http_to_https_are_followed_and_back_are_not) 
     begin();
     http = (rota_tls_http){.context = client_ctx};
     int rc;
-    snprintf(web.location, sizeof web.location, "https://localhost:%s/", web.secure);
-    cr_expect_str_eq(get(&http, &rc, "http", "localhost", web.plain, "/elsewhere"), over_tls);
+    snprintf(web.location, sizeof web.location, "https://127.0.0.1:%s/", web.secure);
+    cr_expect_str_eq(get(&http, &rc, "http", "127.0.0.1", web.plain, "/elsewhere"), over_tls);
     cr_expect_eq(rc, 200);
-    snprintf(web.location, sizeof web.location, "http://localhost:%s/", web.plain);
-    cr_expect_str_eq(get(&http, &rc, "https", "localhost", web.secure, "/elsewhere"), "");
+    snprintf(web.location, sizeof web.location, "http://127.0.0.1:%s/", web.plain);
+    cr_expect_str_eq(get(&http, &rc, "https", "127.0.0.1", web.secure, "/elsewhere"), "");
     cr_expect_eq(rc, 302);
     end();
     return 0;
@@ -125,10 +125,10 @@ Task_test(tls_http, strangers_are_refused_and_the_text_says_why) {
     int rc;
     rota_tls_context *trusts_others = context(&(rota_tls_context_options){.ca = stranger_root.pem});
     http = (rota_tls_http){.context = trusts_others};
-    get(&http, &rc, "https", "localhost", web.secure, "/");
+    get(&http, &rc, "https", "127.0.0.1", web.secure, "/");
     cr_expect_eq(rc, -EACCES);
     cr_expect(strstr(http.error, "certificate is not accepted"), "%s", http.error);
-    get(&http, &rc, "http", "localhost", web.plain, "/");
+    get(&http, &rc, "http", "127.0.0.1", web.plain, "/");
     cr_expect_str_eq(http.error, "", "what was wrong with another connection stays: %s", http.error);
     rota_tls_context_free(trusts_others);
     end();
@@ -139,10 +139,10 @@ Task_test(tls_http, without_a_context_the_systems_certificates_count) {
     begin();
     int rc;
     http = (rota_tls_http){0};
-    get(&http, &rc, "https", "localhost", web.secure, "/");
+    get(&http, &rc, "https", "127.0.0.1", web.secure, "/");
     cr_expect_eq(rc, -EACCES, "%d", rc);
     cr_expect(strstr(http.error, "certificate is not accepted"), "%s", http.error);
-    get(NULL, &rc, "https", "localhost", web.secure, "/");
+    get(NULL, &rc, "https", "127.0.0.1", web.secure, "/");
     cr_expect_eq(rc, -EACCES, "%d", rc);
     end();
     return 0;
@@ -155,9 +155,9 @@ Task_test(tls_http, another_name_is_refused) {
     begin_with(&(rota_tls_context_options){.certificate = elsewhere.pem, .key = elsewhere.key_pem});
     int rc;
     http = (rota_tls_http){.context = client_ctx};
-    get(&http, &rc, "https", "localhost", web.secure, "/");
+    get(&http, &rc, "https", "127.0.0.1", web.secure, "/");
     cr_expect_eq(rc, -EACCES, "%d", rc);
-    cr_expect(strstr(http.error, "hostname mismatch"), "%s", http.error);
+    cr_expect(strstr(http.error, "IP address mismatch"), "%s", http.error);
     end();
     free_certificate(&elsewhere);
     return 0;
