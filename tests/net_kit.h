@@ -145,21 +145,6 @@ KIT intptr_t finish(rota_task *task) {
     return value;
 }
 
-/* Waits until no other thread is left, where the system tells: resolver threads end by themselves, and until then
- * valgrind finds the C library's memory of them. */
-KIT void wait_for_threads(void) {
-    for (int tries = 0, n = 2; n > 1 && tries < 100000; tries++) {
-        DIR *tasks = opendir("/proc/self/task");
-        if (!tasks)
-            return;
-        n = 0;
-        for (struct dirent *entry; (entry = readdir(tasks));)
-            n += entry->d_name[0] != '.';
-        closedir(tasks);
-        sched_yield();
-    }
-}
-
 /* Bytes that differ by position. */
 KIT void fill_pattern(unsigned char *bytes, size_t n) {
     for (size_t i = 0; i < n; i++)

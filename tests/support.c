@@ -1,7 +1,9 @@
 /* See support.h. */
 #include "tests/support.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
 
 #include "coro/sanitize.h"
@@ -108,7 +110,28 @@ rota_loop_options test_options(void) {
     return (rota_loop_options){ .virtual_clock = true, .report = collect_report, .allocator = &memory_allocator };
 }
 
+/* Of this process; 0 where the system does not tell. */
+static int count_threads(void) {
+    int n = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    if (!tasks)
+        return 0;
+    for (struct dirent *entry; (entry = readdir(tasks));)
+        n += entry->d_name[0] != '.';
+    closedir(tasks);
+    return n;
+}
+
+static int threads_before;
+
+void wait_for_threads(void) {
+    for (int tries = 0; tries < 100000 && count_threads() > threads_before; tries++)
+        sched_yield();
+}
+
 void test_begin(void) {
+    if (!threads_before)
+        threads_before = count_threads();
     memset(&reports, 0, sizeof reports);
     memset(&memory, 0, sizeof memory);
     memset(trace, 0, sizeof trace);

@@ -59,6 +59,11 @@ rota_loop_options test_options(void);
 /* Forgets reports, and what was counted. */
 void test_begin(void);
 
+/* Waits until no more threads are left than there were at the first test_begin, where the system tells: those of
+ * executors end by themselves, and until then valgrind finds the C library's memory of them. (Criterion has one of its
+ * own, and so has an emulator.) */
+void wait_for_threads(void);
+
 /* The oracle: descriptors and memory are as they were at test_begin, no loop is current. */
 void test_end(void);
 
