@@ -26,6 +26,7 @@ extern const struct bench bench_switch[], bench_yield[], bench_spawn[], bench_me
 extern const struct bench bench_process[];
 extern const struct bench bench_dns[];
 extern const struct bench bench_socket[];
+extern const struct bench bench_file[];
 
 extern const struct bench bench_tls[]; /* where adapters/tls is built */
 extern const struct bench bench_http[];

@@ -25,7 +25,7 @@ static const struct bench *const groups[] = {
         bench_tls,
 #endif
         bench_switch, bench_yield, bench_spawn, bench_memory, bench_sync, bench_cancel, bench_timers, bench_sleep,
-    bench_wake, bench_offload, bench_echo, bench_idle, bench_scale, bench_process,
+    bench_wake, bench_offload, bench_echo, bench_idle, bench_scale, bench_process, bench_file,
     bench_dns, bench_http, bench_socket,
 };
 enum { GROUPS = sizeof groups / sizeof *groups };
