@@ -84,8 +84,11 @@ int rota_gather_at(rota_at at, rota_call *calls, size_t n, const rota_gather_opt
     if (!calls && n)
         return -EINVAL;
     int rc = rota__enter(&self);
-    if (rc < 0)
+    if (rc < 0) {
+        for (size_t i = 0; i < n; i++)
+            calls[i].result = rc;
         return rc;
+    }
     rota_group group;
     rota_group_begin_at(at, &group, &(rota_group_options){ .keep_going = opt && opt->keep_going });
     rota_spawn_options spawn = { .group = &group };

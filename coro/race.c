@@ -12,8 +12,11 @@ int rota_gather_map_at(rota_at at, rota_fn *fn, void *array, size_t n, size_t st
     if (!fn || (!array && n))
         return -EINVAL;
     int rc = rota__enter(&self);
-    if (rc < 0)
+    if (rc < 0) {
+        for (size_t i = 0; results && i < n; i++)
+            results[i] = rc;
         return rc;
+    }
     rota_group group;
     rota_group_begin_at(at, &group, &(rota_group_options){ .keep_going = opt && opt->keep_going });
     rota_spawn_options spawn = { .group = &group };
@@ -79,8 +82,11 @@ int rota_race_at(rota_at at, rota_call *calls, size_t n, size_t *winner) {
     if (!calls || !n)
         return -EINVAL;
     int rc = rota__enter(&self);
-    if (rc < 0)
+    if (rc < 0) {
+        for (size_t i = 0; i < n; i++)
+            calls[i].result = rc;
         return rc;
+    }
     struct race race = { .winner = NOBODY, .loser = NOBODY };
     rota_group_begin_at(at, &race.group, &(rota_group_options){ .keep_going = true });
     rc = start_lanes(at, &race, calls, n);

@@ -4,7 +4,7 @@
 static const struct { int error; const char *text; } errors[] = {
     { 0, "success" },
     { EPERM, "not permitted here" },
-    { ENOENT, "no such name" },
+    { ENOENT, "no such file or name" },
     { ESRCH, "no such task" },
     { EINTR, "interrupted" },
     { EIO, "input/output error" },

@@ -399,3 +399,24 @@ Test(regress, a_process_of_another_loop_is_not_waited_for) {
 Test(regress, errors_that_are_returned_have_words) {
     cr_expect(strcmp(rota_strerror(-EOWNERDEAD), "unknown error") != 0);
 }
+
+/* Calls that never started have the error as their result: not 0, which reads as success. */
+static intptr_t gather_when_refused(void *unused) {
+    rota_call calls[2] = { { return_arg, (void *)1, 5 }, { return_arg, (void *)2, 5 } };
+    intptr_t numbers[2] = { 1, 2 }, results[2] = { 5, 5 };
+    (void)unused;
+    cr_expect_eq(rota_gather(calls, 2, NULL), -ECANCELED);
+    cr_expect_eq(calls[0].result, -ECANCELED);
+    cr_expect_eq(calls[1].result, -ECANCELED);
+    cr_expect_eq(rota_gather_map(return_arg, numbers, sizeof *numbers, 2, results, NULL), -ECANCELED);
+    cr_expect_eq(results[1], -ECANCELED);
+    calls[1].result = 5;
+    cr_expect_eq(rota_race(calls, 2, NULL), -ECANCELED);
+    cr_expect_eq(calls[1].result, -ECANCELED);
+    return 0;
+}
+
+Task_test(regress, calls_that_were_refused_have_the_error_as_their_result) {
+    cr_expect_eq(rota_timeout(0, gather_when_refused, NULL), 0);
+    return 0;
+}

@@ -613,8 +613,8 @@ Test(tls, contexts_that_cannot_be_made) {
     char broken[16384];
     make_certificates();
     bad((rota_tls_context_options){.server = true}, -EINVAL, "nvalid");
-    bad((rota_tls_context_options){.server = true, .certificate = "/nowhere/c.pem"}, -ENOENT, "no such name");
-    bad((rota_tls_context_options){.ca = "/nowhere/ca.pem"}, -ENOENT, "no such name");
+    bad((rota_tls_context_options){.server = true, .certificate = "/nowhere/c.pem"}, -ENOENT, "no such file or name");
+    bad((rota_tls_context_options){.ca = "/nowhere/ca.pem"}, -ENOENT, "no such file or name");
     bad((rota_tls_context_options){.ca = "/dev/null"}, -EINVAL, "nvalid");
     bad((rota_tls_context_options){.server = true, .certificate = server.pem, .key = client.key_pem}, -EINVAL,
         "key values mismatch");

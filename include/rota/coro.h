@@ -5,7 +5,9 @@
  *  - (S) marks a call that may suspend its task: a suspension point. A call always is one or never is one.
  *    Between suspension points no other task of the loop runs.
  *  - Every (S) call answers -ECANCELED, before it tries anything, while the task is inside a cancelled or
- *    expired scope; and -EPERM outside a task.
+ *    expired scope; and -EPERM outside a task. Not those that run or end a body: rota_timeout and rota_shield call it
+ *    in any case (its own calls refuse), rota_scope_end and rota_group_end do their work, and give back the body's
+ *    value also for NULL or for what was ended before.
  *  - Calls without a loop argument work on the current loop: -EINVAL when the thread has none.
  *  - Objects are structs that the caller allocates; all-zero bytes are a valid pending future.
  */

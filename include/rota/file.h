@@ -58,7 +58,7 @@ ROTA_API ROTA_CHECK int rota_file_rmdir(const char *path);                     /
 /* One name in a directory. */
 typedef struct rota_file_name {
     const char *name;    /* in the listing's memory */
-    unsigned char type;  /* DT_REG, DT_DIR, … of dirent.h; DT_UNKNOWN where the file system does not tell */
+    unsigned char type;  /* DT_REG, DT_DIR, … of dirent.h (with -std=c11: _DEFAULT_SOURCE); DT_UNKNOWN where the file system does not tell */
     uint64_t inode;
 } rota_file_name;
 

@@ -6,7 +6,8 @@
  *  - A loop belongs to the thread that created it. Only the rota_remote_* calls and rota_strerror may be used
  *    from other threads; every other call answers -EPERM there.
  *  - In a child after fork, every call on an inherited loop answers -EINVAL; only close and free work.
- *  - A NULL object is answered with -EINVAL, a closed loop with -ESHUTDOWN; an init of NULL does nothing.
+ *  - A NULL object is answered with -EINVAL, a closed loop with -ESHUTDOWN; an init of NULL does nothing. A pointer to
+ *    options may always be NULL: all defaults.
  *  - Time is int64_t nanoseconds. Durations are relative; absolute times are those of the loop's clock
  *    (CLOCK_MONOTONIC, or the virtual clock). Sums saturate at ROTA_FOREVER.
  *  - Timers, watchers, soon-callbacks and signal watchers are structs that the caller allocates. Starting
