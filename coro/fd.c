@@ -172,7 +172,7 @@ static ssize_t try_without_wait(struct rota__fd *slot, int fd, unsigned directio
 }
 
 static ssize_t try_other(struct rota__fd *slot, int fd, unsigned direction, const struct iovec *iov, int n) {
-    if (direction == ROTA_READ || slot->kind != ROTA__FD_PIPE)
+    if (direction == ROTA_READ || (slot->kind != ROTA__FD_PIPE && !(slot->flags & ROTA__FD_WAS_PIPE)))
         return try_without_wait(slot, fd, direction, iov, n);
     struct rota__quiet quiet;
     int rc = rota__quiet_begin(&quiet);

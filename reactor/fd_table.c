@@ -125,6 +125,8 @@ static int tell_poller(rota_loop *loop, int fd, struct rota__fd *slot, unsigned 
         return 0;
     int rc = loop->poller->set(loop, fd, slot->generation, slot->registered, all);
     if (rc == -EPERM) {
+        if (slot->kind == ROTA__FD_PIPE)
+            slot->flags |= ROTA__FD_WAS_PIPE;
         slot->kind = ROTA__FD_FILE;
         slot->registered = 0;
         slot->ready = ROTA_READ | ROTA_WRITE;

@@ -36,7 +36,8 @@ struct rota__fd {
 enum {
     ROTA__FD_NONBLOCKING = 1,   /* known to be O_NONBLOCK: plain calls will do */
     ROTA__FD_STARVED = 2,       /* accept met a full descriptor table and said so */
-    ROTA__FD_NO_NOWAIT = 4      /* RWF_NOWAIT does not work on it */
+    ROTA__FD_NO_NOWAIT = 4,     /* RWF_NOWAIT does not work on it */
+    ROTA__FD_WAS_PIPE = 8       /* a pipe that the poller does not take, as its readers have gone */
 };
 
 struct rota__fd_table {
