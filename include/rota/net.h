@@ -44,8 +44,8 @@ ROTA_API ROTA_CHECK ssize_t rota_sendto(int fd, const void *buf, size_t n, int f
 ROTA_API ROTA_CHECK ssize_t rota_recvmsg(int fd, struct msghdr *msg, int flags);                 /* (S) */
 ROTA_API ROTA_CHECK ssize_t rota_sendmsg(int fd, const struct msghdr *msg, int flags);           /* (S) */
 
-/* Most descriptors in one message (Linux: SCM_MAX_FD). */
-enum { ROTA_FDS_MAX = 253 };
+/* Most descriptors in one message. Linux passes 253 on; musl's sendmsg takes 1,024 bytes of control data, which are 252. */
+enum { ROTA_FDS_MAX = 252 };
 
 /* (S) Sends n_fds descriptors over a unix socket, with n > 0 bytes, of which as many as were sent are returned. The
  * peer gets descriptors of its own: those of the caller stay open, and may be closed at once. -EINVAL (no bytes, no
