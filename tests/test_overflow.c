@@ -149,7 +149,7 @@ static void run_sent(void *opt) { (void)!rota_run(send_to_self, NULL, NULL, opt)
 Test(overflow, a_signal_that_was_sent_still_ends_the_process) {
     struct outcome outcome = in_a_process(run_sent, &(rota_loop_options){ .report_overflow = true });
     cr_expect(WIFSIGNALED(outcome.status) && WTERMSIG(outcome.status) == SIGSEGV, "%x", (unsigned)outcome.status);
-    cr_expect_str_eq(outcome.text, "");
+    cr_expect(!strstr(outcome.text, "overran"), "%s", outcome.text); /* an emulator has words of its own */
 }
 
 static intptr_t nothing(void *arg) { return arg != NULL; }
