@@ -8,8 +8,9 @@
 # include <crt_externs.h> /* a shared library has no `environ` there */
 char **rota__env_all(void) { return *_NSGetEnviron(); }
 #else
-extern char **environ;
-char **rota__env_all(void) { return environ; }
+/* Weak: FreeBSD defines it in the program alone, and a shared library must link without it. */
+extern char **environ __attribute__((weak));
+char **rota__env_all(void) { return &environ ? environ : NULL; }
 #endif
 
 bool rota__env_debug(void) {
