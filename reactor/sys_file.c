@@ -40,6 +40,7 @@ ssize_t rota__sys_pwrite(int fd, const void *buf, size_t n, off_t offset) {
 
 /* macOS has no fdatasync; more than was asked for is never wrong. */
 int rota__sys_fsync(int fd, bool data_only) {
+    (void)data_only;
 #ifndef __APPLE__
     if (data_only)
         return result(fdatasync(fd));

@@ -646,8 +646,8 @@ void dns_kit_open(struct dns_kit *kit) {
     memset(kit, 0, sizeof *kit);
     for (int tries = 0; tries < 20; tries++) { /* the port may be taken for the other protocol */
         a = loopback(0);
-        kit->udp = nonblocking(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-        kit->tcp = nonblocking(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        kit->udp = nonblocking(socket(AF_INET, SOCK_DGRAM, 0));
+        kit->tcp = nonblocking(socket(AF_INET, SOCK_STREAM, 0));
         cr_expect_eq(bind(kit->udp, (struct sockaddr *)&a, sizeof a), 0);
         a = loopback(port_of(kit->udp));
         if (bind(kit->tcp, (struct sockaddr *)&a, sizeof a) == 0 && listen(kit->tcp, 16) == 0)

@@ -5,6 +5,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* macOS has no pipe2. */
+static int pipe_cloexec(int fds[2]) {
+    int rc = pipe(fds);
+    return rc < 0 || fcntl(fds[0], F_SETFD, FD_CLOEXEC) < 0 || fcntl(fds[1], F_SETFD, FD_CLOEXEC) < 0 ? -1 : 0;
+}
+
 #include "reactor/sys.h"
 #include "rota.h"
 #include "tests/support.h"
@@ -319,8 +325,8 @@ Task_test(process, descriptors_of_the_caller) {
 Task_test(process, descriptors_that_swap_numbers) {
     int a[2], b[2];
     char buf[16] = "";
-    cr_expect_eq(pipe2(a, O_CLOEXEC), 0);
-    cr_expect_eq(pipe2(b, O_CLOEXEC), 0);
+    cr_expect_eq(pipe_cloexec(a), 0);
+    cr_expect_eq(pipe_cloexec(b), 0);
     rota_process_fd fds[] = {{a[1], b[1]}, {b[1], a[1]}, {a[1], 9}, {b[1], 3}};
     char script[128];
     snprintf(script, sizeof script, "echo to-b >&%d; echo to-a >&%d; echo a9 >&9; echo b3 >&3", a[1], b[1]);
@@ -343,7 +349,7 @@ Task_test(process, nothing_leaks_into_the_program) {
     if (access("/proc/self/fd", R_OK) < 0)
         return 0;
     int fds[2];
-    cr_expect_eq(pipe2(fds, O_CLOEXEC), 0);
+    cr_expect_eq(pipe_cloexec(fds), 0);
     rota_process other;
     rota_process_options pipes = {.in = ROTA_PROCESS_PIPE, .out = ROTA_PROCESS_PIPE};
     cr_expect_eq(spawn(&other, "read x", &pipes), 0);

@@ -26,7 +26,7 @@ static struct {
 static int connect_pair(void *ctx, rota_stream *stream, const char *host, const char *port, bool secure) {
     (void)ctx, (void)host, (void)port, (void)secure;
     int pair[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0)
         return -errno;
     int rc = rota_stream_open(stream, pair[0], NULL);
     if (rc < 0)
