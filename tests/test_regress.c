@@ -408,7 +408,7 @@ static intptr_t gather_when_refused(void *unused) {
     cr_expect_eq(rota_gather(calls, 2, NULL), -ECANCELED);
     cr_expect_eq(calls[0].result, -ECANCELED);
     cr_expect_eq(calls[1].result, -ECANCELED);
-    cr_expect_eq(rota_gather_map(return_arg, numbers, sizeof *numbers, 2, results, NULL), -ECANCELED);
+    cr_expect_eq(rota_gather_map(return_arg, numbers, 2, sizeof *numbers, results, NULL), -ECANCELED);
     cr_expect_eq(results[1], -ECANCELED);
     calls[1].result = 5;
     cr_expect_eq(rota_race(calls, 2, NULL), -ECANCELED);

@@ -1,5 +1,8 @@
 /* Options of sockets, and the questions that can be asked of them. */
-#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h> /* on OpenBSD it needs what comes before */
 
 #include "rota/net.h"
 #include "tests/net_kit.h"

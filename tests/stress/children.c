@@ -101,10 +101,9 @@ static void *run_loop(void *number) {
 static void *make_descriptors(void *unused) {
     (void)unused;
     while (!atomic_load(&over)) {
-        int fds[2];
-        must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
-        close(fds[0]);
-        close(fds[1]);
+        int fd = open("/dev/null", O_RDWR | O_CLOEXEC);   /* socketpair cannot promise it on every system */
+        must(fd >= 0);
+        close(fd);
     }
     return NULL;
 }
