@@ -1,6 +1,6 @@
 /* TCP echo on loopback, what the server pays for a request; idle connections, what they hold. The servers: by hand,
- * edge-triggered, without any library (floor); rota's tasks (rota); rota's watchers (callbacks). The load is in
- * load.c. */
+ * edge-triggered, without any library (floor); rota's tasks (rota); rota's watchers (callbacks). How long a lone client
+ * waits for its answer, also of a server that spins (rota spin). The load is in load.c. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -17,7 +17,7 @@
 #include "load.h"
 #include "rota.h"
 
-enum { SMALL = 2048, LARGE = 16384 };
+enum { SMALL = 2048, LARGE = 16384, SPIN_NS = 200 * 1000 /* several round trips */ };
 
 static char shared[LARGE];
 static size_t room;
@@ -166,7 +166,8 @@ int load_serve(const char *row, long bytes) {
         serve_floor();
     if (strcmp(row, "callbacks") == 0)
         return serve_callbacks();
-    return rota_run(acceptor, NULL, NULL, NULL) < 0;
+    rota_loop_options options = { .spin_ns = strcmp(row, "rota spin") == 0 ? SPIN_NS : 0 };
+    return rota_run(acceptor, NULL, NULL, &options) < 0;
 }
 
 /* ---- rows ---- */
@@ -177,16 +178,18 @@ static double row(const char *scenario, char *server) {
 }
 
 static const char *const names[] = { "echo_1", "echo_64", "echo_64_calls", "echo_64_user_share", "echo_1000",
-                                     "echo_10000", "echo_16k", "echo_depth8", "echo_churn", "idle_bytes" };
+                                     "echo_10000", "echo_16k", "echo_depth8", "echo_churn", "idle_bytes", "echo_1_round_trip" };
 
 static double floor_row(long n) { return row(names[n], "floor"); }
 static double rota_row(long n) { return row(names[n], "rota"); }
 static double callbacks_row(long n) { return row(names[n], "callbacks"); }
+static double spin_row(long n) { return row(names[n], "rota spin"); }
 
 #define ROWS { { "floor", floor_row }, { "rota", rota_row }, { "callbacks", callbacks_row } }
 
 const struct bench bench_echo[] = {
     { "echo", "echo_1", "us", 0, ROWS },
+    { "echo", "echo_1_round_trip", "us", 10, { { "floor", floor_row }, { "rota", rota_row }, { "rota spin", spin_row } } },
     { "echo", "echo_64", "us", 1, ROWS },
     { "echo", "echo_64_calls", "calls", 2, ROWS },
     { "echo", "echo_64_user_share", "%", 3, ROWS },

@@ -23,7 +23,7 @@
 #include "count.h"
 
 enum { SMALL = 64, LARGE = 16384, BUFFER = 2048, MAX_DEPTH = 8, PATIENCE_S = 60 };
-enum what { CPU_US, CALLS, USER_SHARE, BYTES };
+enum what { CPU_US, WALL_US, CALLS, USER_SHARE, BYTES };
 
 struct scenario {
     const char *name;
@@ -35,6 +35,7 @@ struct scenario {
 
 static const struct scenario scenarios[] = {
     { "echo_1", 1, 100000, SMALL, 1, false, CPU_US },
+    { "echo_1_round_trip", 1, 100000, SMALL, 1, false, WALL_US },
     { "echo_64", 64, 200000, SMALL, 1, false, CPU_US },
     { "echo_64_calls", 64, 50000, SMALL, 1, false, CALLS },
     { "echo_64_user_share", 64, 400000, SMALL, 1, false, USER_SHARE },
@@ -239,6 +240,7 @@ static double measure(const struct scenario *s, const struct sockaddr_in *addr, 
     if (!s->churn && n > 0)
         exchange(s, ep, fds, s->connections * s->depth); /* warms up */
     long calls = s->what == CALLS ? count_read(counter) : 0;
+    int64_t start = bench_now();
     double us = cpu_us();
     cpu_ticks(&user[0], &system[0]);
     if (s->churn)
@@ -246,6 +248,7 @@ static double measure(const struct scenario *s, const struct sockaddr_in *addr, 
     else
         exchange(s, ep, fds, n);
     us = cpu_us() - us;
+    double wall_us = (double)(bench_now() - start) / 1e3;
     cpu_ticks(&user[1], &system[1]);
     calls = s->what == CALLS ? count_read(counter) - calls : 0;
     for (long i = 0; !s->churn && i < s->connections; i++)
@@ -255,6 +258,7 @@ static double measure(const struct scenario *s, const struct sockaddr_in *addr, 
     double all = user[1] + system[1] - user[0] - system[0];
     switch (s->what) {
     case CPU_US: return us / (double)n;
+    case WALL_US: return wall_us / (double)n;
     case CALLS: return (double)calls / (double)n;
     case USER_SHARE: return all >= FEWEST_TICKS ? 100 * (user[1] - user[0]) / all
                                                : bench_absent("too short to tell (the kernel samples it)");

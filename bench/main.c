@@ -69,7 +69,7 @@ double bench_p99(double *values, long n) {
 
 static void print_row(const struct bench *b, const char *row, const double *sorted, double floor) {
     double median = sorted[runs / 2];
-    printf("  %-24s %-8s ", b->name, row);
+    printf("  %-24s %-12s ", b->name, row);
     if (isnan(median)) {
         printf("%10s   (%s)\n", "-", absent);
         return;

@@ -1,9 +1,10 @@
 /* How late a sleeper wakes: us after the time that was asked for, median and 99th percentile. Nobody may be early: a
- * negative value fails the row. Floors: epoll_pwait2 with the thread's timer slack as it is, and timerfd, which has no
- * slack. */
+ * negative value fails the row. Floors: epoll_pwait2 with the thread's timer slack as it is and with the least there is,
+ * and timerfd, which has no slack. rota: as it comes, with the option precise, and spinning through the last 60 us. */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -40,6 +41,13 @@ static void sleep_epoll(long us, long n) {
     close(ep);
 }
 
+/* A slack of 0 would mean: back to the default. */
+static void sleep_no_slack(long us, long n) {
+    prctl(PR_SET_TIMERSLACK, 1);
+    sleep_epoll(us, n);
+    prctl(PR_SET_TIMERSLACK, 0);
+}
+
 static void sleep_timerfd(long us, long n) {
     int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC), ep = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event e = { .events = EPOLLIN | EPOLLET };
@@ -67,27 +75,41 @@ static intptr_t sleeper(void *arg) {
     return 0;
 }
 
-static void sleep_rota(long us) {
-    if (rota_run(sleeper, &us, NULL, NULL) < 0)
+static void sleep_with(long us, rota_loop_options options) {
+    if (rota_run(sleeper, &us, NULL, &options) < 0)
         bench_die("rota_run");
 }
 
-static double epoll_median(long us) { sleep_epoll(us, samples(us)); return bench_median(late_us, samples(us)); }
-static double epoll_p99(long us) { sleep_epoll(us, samples(us)); return bench_p99(late_us, samples(us)); }
-static double timerfd_median(long us) { sleep_timerfd(us, samples(us)); return bench_median(late_us, samples(us)); }
-static double timerfd_p99(long us) { sleep_timerfd(us, samples(us)); return bench_p99(late_us, samples(us)); }
-static double rota_median(long us) { sleep_rota(us); return bench_median(late_us, samples(us)); }
-static double rota_p99(long us) { sleep_rota(us); return bench_p99(late_us, samples(us)); }
+static void sleep_rota(long us, long n) { (void)n, sleep_with(us, (rota_loop_options){ 0 }); }
+static void sleep_precise(long us, long n) { (void)n, sleep_with(us, (rota_loop_options){ .precise = true }); }
+static void sleep_spin(long us, long n) { (void)n, sleep_with(us, (rota_loop_options){ .spin_ns = 60 * ROTA_US }); }
 
-#define MEDIAN { { "floor", epoll_median }, { "timerfd", timerfd_median }, { "rota", rota_median } }
-#define P99 { { "floor", epoll_p99 }, { "timerfd", timerfd_p99 }, { "rota", rota_p99 } }
+#define MEASURES(how)                                                                                          \
+    static double how##_median(long us) {                                                                      \
+        sleep_##how(us, samples(us));                                                                          \
+        return bench_median(late_us, samples(us));                                                             \
+    }                                                                                                          \
+    static double how##_p99(long us) {                                                                         \
+        sleep_##how(us, samples(us));                                                                          \
+        return bench_p99(late_us, samples(us));                                                                \
+    }
+MEASURES(epoll)
+MEASURES(no_slack)
+MEASURES(timerfd)
+MEASURES(rota)
+MEASURES(precise)
+MEASURES(spin)
+
+#define ROWS(what)                                                                                             \
+    { { "floor", epoll_##what }, { "slack 1", no_slack_##what }, { "timerfd", timerfd_##what },                \
+      { "rota", rota_##what }, { "rota precise", precise_##what }, { "rota spin", spin_##what } }
 
 const struct bench bench_sleep[] = {
-    { "sleep", "sleep_100us", "us", 100, MEDIAN },
-    { "sleep", "sleep_1ms", "us", 1000, MEDIAN },
-    { "sleep", "sleep_10ms", "us", 10000, MEDIAN },
-    { "sleep", "sleep_100us_p99", "us", 100, P99 },
-    { "sleep", "sleep_1ms_p99", "us", 1000, P99 },
-    { "sleep", "sleep_10ms_p99", "us", 10000, P99 },
+    { "sleep", "sleep_100us", "us", 100, ROWS(median) },
+    { "sleep", "sleep_1ms", "us", 1000, ROWS(median) },
+    { "sleep", "sleep_10ms", "us", 10000, ROWS(median) },
+    { "sleep", "sleep_100us_p99", "us", 100, ROWS(p99) },
+    { "sleep", "sleep_1ms_p99", "us", 1000, ROWS(p99) },
+    { "sleep", "sleep_10ms_p99", "us", 10000, ROWS(p99) },
     { 0 }
 };

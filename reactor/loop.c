@@ -79,7 +79,7 @@ static bool must_not_wait(const rota_loop *loop) {
 
 /* Asks the kernel, at least once. A full array may mean that there is more: taken now, in a bounded number of
  * rounds, so that with thousands of busy descriptors none waits for many turns. */
-static int poll_rounds(rota_loop *loop, int64_t timeout_ns) {
+int rota__poll_rounds(rota_loop *loop, int64_t timeout_ns) {
     int total = 0;
     for (int round = 0; round < POLL_ROUNDS; round++) {
         int64_t timeout = round == 0 ? timeout_ns : 0;
@@ -107,7 +107,7 @@ static int poll_virtual(rota_loop *loop, int64_t wait_ns) {
     int64_t next = idle ? rota__timers_next(&loop->timers) : ROTA_FOREVER;
     bool may_jump = next != ROTA_FOREVER && !loop->jobs;
     bool may_wait = idle && !may_jump && rota__loop_alive(loop);
-    int n = may_wait || is_connected(loop) ? poll_rounds(loop, may_wait ? wait_ns : 0) : 0;
+    int n = may_wait || is_connected(loop) ? rota__poll_rounds(loop, may_wait ? wait_ns : 0) : 0;
     if (n != 0 || !may_jump || rota__inbox_take(loop) || atomic_load(&loop->inbox->signals_pending))
         return n;
     int64_t until = rota__time_add(loop->now, wait_ns);
@@ -128,12 +128,14 @@ static int poll_real(rota_loop *loop, int64_t wait_ns) {
     if (timeout > 0) {
         /* A bound is enough: too early a look at the clock costs a turn, the exact answer a scan of timers. */
         int64_t next = rota__timers_wake(&loop->timers);
-        if (next != ROTA_FOREVER) {
+        if (next != ROTA_FOREVER || loop->is_precise) {
             int64_t left = rota__time_add(next, -rota__loop_clock(loop));
             timeout = left < 0 ? 0 : left < timeout ? left : timeout;
         }
+        if (timeout > 0 && loop->is_precise)
+            return rota__poll_precise(loop, rota__time_add(loop->now, timeout));
     }
-    return poll_rounds(loop, timeout);
+    return rota__poll_rounds(loop, timeout);
 }
 
 /* From here until awake, other threads make the system call that wakes the wait. What they did before is seen
@@ -322,7 +324,7 @@ int rota_loop_new(rota_loop **out, const rota_loop_options *opt) {
     opt = opt ? opt : &defaults;
     const rota_allocator *a = opt->allocator ? opt->allocator : &rota__malloc;
     const struct rota__poller *poller = find_poller(opt->backend ? opt->backend : rota__env_backend());
-    if (!poller || !a->alloc)
+    if (!poller || !a->alloc || opt->spin_ns < 0)
         return -EINVAL;
     rota_loop *loop = rota__alloc(a, sizeof *loop);
     if (!loop)
@@ -337,6 +339,7 @@ int rota_loop_new(rota_loop **out, const rota_loop_options *opt) {
     loop->tracer = (struct rota__tracer){ .fn = opt->trace, .ctx = opt->trace_ctx };
     rota__watched_changed(loop);
     loop->is_virtual = opt->virtual_clock || rota__env_virtual_clock();
+    loop->is_precise = opt->precise || opt->spin_ns > 0;
     loop->again_last = &loop->again;
     loop->poll.fd = loop->poll.timer_fd = -1;
     loop->owner = rota__thread_id();

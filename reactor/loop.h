@@ -68,6 +68,8 @@ struct rota_loop {
     bool debug;
     bool watched;                 /* debug, traced or C++ exceptions: each step comes by */
     bool is_virtual;
+    bool is_precise;              /* option precise or spin_ns: rota__poll_precise waits */
+    bool spinning;                /* asks the kernel without waiting, time and again: that it has nothing is no news */
     uint8_t state;                /* enum rota__loop_state */
 
     uint64_t owner;               /* rota__thread_id() of the thread it belongs to */
@@ -124,6 +126,11 @@ int rota__loop_check(const rota_loop *loop);
 /* The loop's clock, read now; also stored as the turn's time. */
 int64_t rota__loop_clock(rota_loop *loop);
 
+/* Steps 2 and 3 as far as the poller goes: asks the kernel, at least once. (precise.c) The same in a loop that
+ * is_precise, which may wait until `until`; loop->now was read for it. Events, or an error. */
+int rota__poll_rounds(rota_loop *loop, int64_t timeout_ns);
+int rota__poll_precise(rota_loop *loop, int64_t until);
+
 /* a + b, saturating at both ends. */
 static inline int64_t rota__time_add(int64_t a, int64_t b) {
     int64_t sum;
@@ -174,7 +181,7 @@ static inline void rota__job_end(rota_loop *loop) {
 static inline void rota__polled(rota_loop *loop, int n) {
     loop->counts.polls++;
     loop->counts.events += n > 0 ? (unsigned)n : 0;
-    if (__builtin_expect(loop->watched, 0))
+    if (__builtin_expect(loop->watched, 0) && !(loop->spinning && n == 0))
         rota__poll_ended(loop, n);
 }
 

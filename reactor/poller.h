@@ -24,6 +24,10 @@
  *   deadline  Only after fd: makes that descriptor readable at `when` (absolute; ROTA_FOREVER: by nothing but
  *           events; anything past: at once).
  *
+ *   arm     Only in loops that are precise, before wait with ROTA_FOREVER: that one is to return by `when`, which is to
+ *           come, and never before it unless something else happens. An error: give wait a timeout instead. NULL where
+ *           nothing is more precise than that.
+ *
  *   renew   Makes the set anew and empty but for the waker and the timer; the descriptor number, where fd was
  *           asked for, stays the same. The caller registers everything again. 0 or an error with the old set
  *           left as it was: -ENOTSUP where nothing can get stale.
@@ -42,7 +46,8 @@ struct rota__poll {
     void *events;        /* array for the kernel's answers */
     int capacity;        /* of events */
     int fd;              /* epoll or kqueue descriptor, -1 */
-    int timer_fd;        /* of a foreign-polled loop, -1 */
+    int timer_fd;        /* of a loop that is precise or polled by a foreign one, -1 */
+    int64_t armed;       /* what timer_fd is set to; 0: nothing */
     bool no_pwait2;      /* the kernel lacks epoll_pwait2 */
 };
 
@@ -60,6 +65,7 @@ struct rota__poller {
     int (*wait)(rota_loop *loop, int64_t timeout_ns);
     int (*fd)(rota_loop *loop);
     void (*deadline)(rota_loop *loop, int64_t when);
+    int (*arm)(rota_loop *loop, int64_t when);
     int (*renew)(rota_loop *loop);
 };
 

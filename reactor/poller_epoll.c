@@ -1,4 +1,4 @@
-/* The poller on Linux: edge-triggered epoll, an eventfd for wake-ups, a timerfd for foreign loops only.
+/* The poller on Linux: edge-triggered epoll, an eventfd for wake-ups; a timerfd for precise loops and for foreign ones.
  *
  * It offers rota__poller_epoll; the contract is in poller.h. Invariant: whatever a turn must look at makes the
  * epoll descriptor readable until wait has collected it, and nothing does longer than that. It must not know of
@@ -70,6 +70,20 @@ static void poller_close(rota_loop *loop, bool forked) {
     poll->fd = poll->timer_fd = -1;
 }
 
+/* A timer that makes the epoll descriptor readable. */
+static int open_timer(struct rota__poll *poll) {
+    int fd = rota__sys->timerfd_create();
+    if (fd < 0)
+        return fd;
+    int rc = add(poll->fd, fd, EPOLLIN, TIMER_DATA);
+    if (rc < 0) {
+        (void)rota__sys->close(fd);
+        return rc;
+    }
+    poll->timer_fd = fd;
+    return 0;
+}
+
 static int poller_open(rota_loop *loop) {
     struct rota__poll *poll = &loop->poll;
     poll->timer_fd = -1;
@@ -82,6 +96,8 @@ static int poller_open(rota_loop *loop) {
     }
     poll->events = rota__alloc(&loop->allocator, EVENTS_SIZE);
     int rc = poll->events ? open_waker(loop) : -ENOMEM;
+    if (rc == 0 && loop->is_precise && !loop->is_virtual)
+        rc = open_timer(poll);
     if (rc < 0)
         poller_close(loop, false);
     return rc;
@@ -155,8 +171,8 @@ static unsigned readiness(uint32_t events) {
 /* Without epoll_pwait2 (before Linux 5.11, or under emulators and filters, which answer ENOSYS or EPERM) whole
  * milliseconds must do, rounded up: rounding down would find the timer not yet due and spin until it is. So a
  * timer costs one wake-up and comes up to 1 ms late, never early. A timerfd would be exact, at a timerfd_settime
- * for every wait whose deadline changed and one more descriptor in every loop, on old kernels only. Rejected:
- * who needs precision there can have a newer kernel. */
+ * for every wait whose deadline changed and one more descriptor in every loop, on old kernels only: who needs
+ * precision there has the option `precise`, which waits by one. */
 static int round_up_to_ms(int64_t ns) {
     int64_t ms = ns / ROTA_MS + (ns % ROTA_MS != 0);
     return ms < INT_MAX ? (int)ms : INT_MAX;
@@ -195,31 +211,35 @@ static int poller_fd(rota_loop *loop) {
     struct rota__poll *poll = &loop->poll;
     if (poll->timer_fd >= 0)
         return poll->fd;
-    int fd = rota__sys->timerfd_create();
-    if (fd < 0)
-        return fd;
-    int rc = add(poll->fd, fd, EPOLLIN, TIMER_DATA);
-    if (rc < 0) {
-        (void)rota__sys->close(fd);
-        return rc;
+    int rc = open_timer(poll);
+    return rc < 0 ? rc : poll->fd;
+}
+
+static int set_timer(struct rota__poll *poll, int64_t when) {
+    struct itimerspec at = {{0, 0}, {0, 0}};
+    if (when != ROTA_FOREVER) {
+        at.it_value.tv_sec = (time_t)(when / ROTA_S);
+        at.it_value.tv_nsec = (long)(when % ROTA_S);
     }
-    poll->timer_fd = fd;
-    return poll->fd;
+    int rc = rota__sys->timerfd_settime(poll->timer_fd, TFD_TIMER_ABSTIME, &at);
+    poll->armed = rc < 0 ? 0 : when;
+    return rc;
 }
 
 /* What is due already goes through the waker: readable when this returns. A timerfd set to the past would fire
  * at the next interrupt, and an outer poll that does not wait could miss it. */
 static void poller_deadline(rota_loop *loop, int64_t when) {
-    struct itimerspec at = {{0, 0}, {0, 0}};
-    if (when <= rota__sys->now()) {
+    if (when <= rota__sys->now())
         (void)wake(loop->inbox->waker.fd);
-        return;
-    }
-    if (when != ROTA_FOREVER) {
-        at.it_value.tv_sec = (time_t)(when / ROTA_S);
-        at.it_value.tv_nsec = (long)(when % ROTA_S);
-    }
-    (void)rota__sys->timerfd_settime(loop->poll.timer_fd, TFD_TIMER_ABSTIME, &at);
+    else
+        (void)set_timer(&loop->poll, when);
+}
+
+/* ---- for a precise loop ---- */
+
+/* A time to come that was set before is still to fire, or has queued its edge: the same deadline costs nothing. */
+static int poller_arm(rota_loop *loop, int64_t when) {
+    return loop->poll.armed == when ? 0 : set_timer(&loop->poll, when);
 }
 
 const struct rota__poller rota__poller_epoll = {
@@ -230,5 +250,6 @@ const struct rota__poller rota__poller_epoll = {
     .wait = poller_wait,
     .fd = poller_fd,
     .deadline = poller_deadline,
+    .arm = poller_arm,
     .renew = poller_renew,
 };

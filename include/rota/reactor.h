@@ -125,6 +125,9 @@ typedef struct rota_loop_options {
     void *report_ctx;
     bool virtual_clock;               /* time stands still, and jumps to the next deadline when idle; the environment
                                          variable ROTA_CLOCK=virtual also sets it */
+    bool precise;                     /* timers come as exactly as the kernel can: see below; default: its slack applies */
+    int64_t spin_ns;                  /* how long the loop asks the kernel again and again before it sleeps, and before
+                                         a deadline: see below; 0: it sleeps at once. Negative: -EINVAL */
     int64_t slow_step;                /* in debug mode, what runs longer in one go is reported; 0: 100 ms */
     bool debug;                       /* costlier checks; the environment variable ROTA_DEBUG=1 also sets it */
     rota_trace_fn *trace;             /* told of every step (rota/trace.h); NULL: nobody is */
@@ -137,6 +140,22 @@ typedef struct rota_loop_options {
                                          does what it always did; debug mode sets it too. See rota/coro.h */
     void *(*cpp_exceptions)(void);    /* ROTA_CPP_EXCEPTIONS: tasks may suspend inside catch; NULL: they may not */
 } rota_loop_options;
+
+/* rota_loop_options.precise and .spin_ns: how late the loop wakes. Neither ever makes it early, both are ignored with a
+ * virtual clock, and each loop has its own.
+ *
+ * precise: of the backend epoll, sleeping until a deadline is done by a timer descriptor, which has none of the slack
+ * (50 us by default) that the kernel adds to a thread's timeouts. It costs one descriptor more (rota_loop_new: -EMFILE,
+ * -ENFILE, -ENOMEM) and a system call for each sleep whose deadline has changed; the thread's own slack is left alone.
+ * It also makes timers finer than 1 ms where the kernel lacks epoll_pwait2. Of kqueue, whose timeouts are as exact as
+ * its timers, and of poll, which knows whole milliseconds only, it has no effect.
+ *
+ * spin_ns: a loop with nothing to do asks the kernel for so long without waiting, and sleeps only then: what comes in
+ * the meantime is served without the 10-50 us that waking a processor takes. And it sleeps until spin_ns before the next
+ * deadline at most: the rest is waited for awake, so that 60 us bring most timers within 1 us. It implies precise. The
+ * price is a processor busy meanwhile, that much of it before each sleep; ROTA_FOREVER never sleeps. Posts, signals and
+ * children end the spinning as they end a sleep. Of poll, it serves deadlines from about 1 ms on: sleeping is as coarse
+ * there. */
 
 /* For rota_loop_options.cpp_exceptions. C++ keeps for each thread which exceptions are being handled; tasks that suspend
  * while one is (inside catch, or in a destructor that unwinding calls) would mix theirs up. With this the loop gives each
