@@ -7,16 +7,14 @@
  */
 #include "rota/hiredis.h"
 
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "adapters/adapter.h"
+#include "rota/net.h"
 
 #if HIREDIS_MAJOR >= 1
 # include <hiredis/alloc.h>
@@ -26,7 +24,7 @@
 # define reply_alloc() calloc(1, sizeof(redisReply))
 #endif
 
-enum { MAX_KEPT = 64, MAX_ADDRESSES = 8 };
+enum { MAX_KEPT = 64 };
 
 struct message {
     struct message *next;
@@ -45,7 +43,6 @@ struct rota_redis {
 #ifdef ROTA_HIREDIS_TIMERS
     rota_timer timer;
 #endif
-    rota_future connected;
     rota_future *receiver;             /* on the stack of who receives */
     bool receiving;                    /* somebody is in receive, and frees this if it was closed meanwhile */
     bool closed;
@@ -147,23 +144,22 @@ static void del_write(void *arg) {
     (void)rc;   /* stopping does not fail */
 }
 
-/* The last that hiredis says; then it closes the descriptor. */
+/* The last that hiredis says. The descriptor is ours, and hiredis up to 0.14 would not close number 0. */
 static void cleanup(void *arg) {
     rota_redis *redis = arg;
     note_end(redis, redis->context);
     redis->wants_read = false;
     del_read(redis);
     del_write(redis);
-    (void)rota_fd_forget(redis->loop, redis->fd);
 #ifdef ROTA_HIREDIS_TIMERS
     (void)rota_timer_stop(redis->loop, &redis->timer);
 #endif
+    redis->context->c.fd = -1;
+    int rc = rota_fd_close(redis->loop, redis->fd);
+    if (rc == -ESHUTDOWN || rc == -EINVAL)  /* the loop was closed before, and knows no descriptors any more */
+        (void)close(redis->fd);
     redis->context = NULL;
     wake_receiver(redis);
-    if (!rota_future_done(&redis->connected)) {
-        int rc = rota_future_set(&redis->connected, redis->error);
-        (void)rc;   /* it was pending */
-    }
 }
 
 #ifdef ROTA_HIREDIS_TIMERS
@@ -200,21 +196,36 @@ static void may_write(void *arg) {
 
 /* ---- connecting ---- */
 
-static void on_connect(const redisAsyncContext *context, int status) {
-    rota_redis *redis = context->data;
-    if (status != REDIS_OK)
-        note_end(redis, context);
-    int rc = rota_future_set(&redis->connected, redis->error);
-    (void)rc;   /* nobody else sets it before */
+/* A context without a connection. rota dials itself, and hiredis is handed the descriptor: it would make one that
+ * children inherit, block in getaddrinfo, and try one address alone. Before 1.0 it takes none; there it is asked for
+ * an address that is none, which getaddrinfo refuses by its form, without asking anybody, before there is a socket. */
+static redisAsyncContext *context_new(void) {
+#if HIREDIS_MAJOR >= 1
+    redisOptions options = {.type = REDIS_CONN_USERFD, .endpoint.fd = -1};
+    redisAsyncContext *context = redisAsyncConnectWithOptions(&options);
+    bool good = context && context->c.err == 0;
+#else
+    redisAsyncContext *context = redisAsyncConnect("::1%-", 1);
+    bool good = context && context->c.err == REDIS_ERR_OTHER;
+#endif
+    if (!good) {
+        if (context)
+            redisAsyncFree(context);
+        return NULL;
+    }
+    context->c.err = context->err = 0;
+    context->c.errstr[0] = '\0';
+    context->c.flags |= REDIS_CONNECTED;
+    return context;
 }
 
-static rota_redis *attach(redisAsyncContext *context) {
+static rota_redis *attach(redisAsyncContext *context, int fd) {
     rota_redis *redis = calloc(1, sizeof *redis);
     if (!redis)
         return NULL;
     redis->loop = rota_loop_current();
     redis->context = context;
-    redis->fd = context->c.fd;
+    redis->fd = context->c.fd = fd;
     redis->messages_end = &redis->messages;
     rota_soon_init(&redis->failing, end_connection, redis);
     adapter_side_init(&redis->reader, redis->loop, redis->fd, ROTA_READ, may_read, fail, redis);
@@ -233,21 +244,20 @@ static rota_redis *attach(redisAsyncContext *context) {
     return redis;
 }
 
-/* (S) Waits for a connection that hiredis has begun. */
-static int finish(rota_redis **out, redisAsyncContext *context) {
-    int saved = errno;
-    if (!context)
-        return -ENOMEM;
-    errno = saved;
-    int rc = context->c.err ? error_of(context) : 0;
-    rota_redis *redis = rc == 0 ? attach(context) : NULL;
+/* With a descriptor, or the error of dialling. It is read from at once, so that its end is noticed. */
+static int begin(rota_redis **out, int fd) {
+    if (fd < 0)
+        return fd;
+    redisAsyncContext *context = context_new();
+    rota_redis *redis = context ? attach(context, fd) : NULL;
     if (!redis) {
-        redisAsyncFree(context);
-        return rc < 0 ? rc : -ENOMEM;
+        if (context)
+            redisAsyncFree(context);
+        rota_close(fd);
+        return -ENOMEM;
     }
-    (void)fcntl(redis->fd, F_SETFD, FD_CLOEXEC);
-    (void)redisAsyncSetConnectCallback(context, on_connect);   /* and waits for it: calls add_write */
-    rc = rota_future_await(&redis->connected, NULL);
+    redis->wants_read = true;
+    int rc = adapter_side_want(&redis->reader, true);
     if (rc < 0)
         (void)rota_redis_close(redis);
     else
@@ -259,40 +269,14 @@ int rota_redis_connect_unix(rota_redis **out, const char *path) {
     if (!out)
         return -EINVAL;
     *out = NULL;
-    int rc = adapter_enter();
-    if (rc < 0)
-        return rc;
-    if (!path || !*path)
-        return -EINVAL;
-    /* hiredis would cut it short. */
-    if (strlen(path) >= 104)
-        return -ENAMETOOLONG;
-    errno = 0;
-    return finish(out, redisAsyncConnectUnix(path));
+    return begin(out, path ? rota_unix_dial(path) : -EINVAL);
 }
 
 int rota_redis_connect(rota_redis **out, const char *host, const char *service) {
-    rota_address addresses[MAX_ADDRESSES];
-    char number[NI_MAXHOST];
     if (!out)
         return -EINVAL;
     *out = NULL;
-    if (!host || !service)
-        return -EINVAL;
-    /* hiredis would block in getaddrinfo; given a number it does not ask anybody. */
-    int n = rota_resolve(host, service, AF_UNSPEC, addresses, MAX_ADDRESSES);
-    int rc = n < 0 ? n : -ENOENT;
-    for (int i = 0; i < n && !*out && rc != -ECANCELED; i++) {
-        const struct sockaddr *addr = (struct sockaddr *)&addresses[i].addr;
-        int port = ntohs(addr->sa_family == AF_INET ? ((const struct sockaddr_in *)addr)->sin_port
-                                                    : ((const struct sockaddr_in6 *)addr)->sin6_port);
-        rc = -EINVAL;
-        if (getnameinfo(addr, addresses[i].len, number, sizeof number, NULL, 0, NI_NUMERICHOST) == 0) {
-            errno = 0;
-            rc = finish(out, redisAsyncConnect(number, port));
-        }
-    }
-    return rc;
+    return begin(out, host && service ? rota_dial(host, service, NULL) : -EINVAL);
 }
 
 /* There is one. */

@@ -2,33 +2,16 @@
 #include "rota/hiredis.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-#include "adapters/kit.h"
-
-static struct kit kit;
-static char path[64];
-
-static void start_server(void) {
-    const char *server = kit_program("redis-server", NULL);
-    if (!server)
-        cr_skip_test("there is no redis-server");
-    unlink(path);
-    cr_assert(kit_start(&kit, false, (const char *[]){server, "--port", "0", "--unixsocket", path, NULL}));
-    cr_assert(kit_unix_listens(path));
-}
-
-static void begin(void) {
-    kit_open(&kit);
-    snprintf(path, sizeof path, "%s/socket", kit.dir);
-    start_server();
-}
-
-static void end(void) { kit_close(&kit); }
+#include "adapters/hiredis/kit.h"
 
 #define Redis_test(name) Loop_test(hiredis, name, .init = begin, .fini = end)
 
@@ -41,6 +24,77 @@ static void expect_text(rota_redis *redis, const char *text, const char *command
         return;
     cr_expect(reply->str && strcmp(reply->str, text) == 0, "%s: %s", command, reply->str ? reply->str : "(none)");
     freeReplyObject(reply);
+}
+
+/* ---- connecting ---- */
+
+/* Every socket that hiredis makes: it would be there for a child that another thread starts in this moment. */
+static int sockets_of_hiredis;
+
+int socket(int domain, int type, int protocol) {
+    sockets_of_hiredis += !(type & SOCK_CLOEXEC);
+    return (int)syscall(SYS_socket, domain, type, protocol);
+}
+
+static int flags_of(int peer_port) {
+    for (int fd = 3; fd < 100; fd++) {
+        struct sockaddr_in addr;
+        socklen_t len = sizeof addr;
+        if (getpeername(fd, (struct sockaddr *)&addr, &len) == 0 && addr.sin_family == AF_INET &&
+            ntohs(addr.sin_port) == peer_port)
+            return fcntl(fd, F_GETFD);
+    }
+    return -1;
+}
+
+Redis_test(connections_are_never_inherited) {
+    rota_redis *redis;
+    sockets_of_hiredis = 0;
+    cr_expect_eq(rota_redis_connect(&redis, "127.0.0.1", tcp_port), 0);
+    expect_text(redis, "PONG", "PING");
+    cr_expect_eq(flags_of(atoi(tcp_port)), FD_CLOEXEC);
+    cr_expect_eq(rota_redis_close(redis), 0);
+    cr_expect_eq(rota_redis_connect_unix(&redis, path), 0);
+    expect_text(redis, "PONG", "PING");
+    cr_expect_eq(rota_redis_close(redis), 0);
+    cr_expect_eq(sockets_of_hiredis, 0);
+    return 0;
+}
+
+/* All addresses of a name are tried: nobody listens on ::1. */
+Redis_test(a_name_with_two_addresses) {
+    rota_redis *redis;
+    cr_expect_eq(rota_redis_connect(&redis, "localhost", tcp_port), 0);
+    expect_text(redis, "PONG", "PING");
+    return rota_redis_close(redis);
+}
+
+/* Nobody has sent anything, and the end is noticed all the same. */
+Redis_test(the_end_of_an_idle_connection_is_noticed) {
+    rota_redis *redis;
+    cr_expect_eq(rota_redis_connect_unix(&redis, path), 0);
+    kit_kill(&kit);
+    while (!*rota_redis_error(redis) && rota_sleep(ROTA_MS) == 0)
+        ;
+    cr_expect_eq(rota_redis_command(redis, NULL, "PING"), -ECONNRESET);
+    return rota_redis_close(redis);
+}
+
+/* Descriptor 0 is one like any other. */
+Redis_test(a_program_without_standard_input) {
+    rota_redis *redis;
+    int kept = dup(0);
+    rota_close(0);
+    cr_expect_eq(rota_redis_connect_unix(&redis, path), 0);
+    cr_expect_geq(fcntl(0, F_GETFD), 0);
+    expect_text(redis, "PONG", "PING");
+    cr_expect_eq(rota_redis_close(redis), 0);
+    cr_expect_lt(fcntl(0, F_GETFD), 0);
+    if (kept >= 0) {
+        dup2(kept, 0);
+        close(kept);
+    }
+    return 0;
 }
 
 /* ---- commands ---- */
@@ -156,14 +210,14 @@ Redis_test(commands_of_many_tasks_are_pipelined) {
 
 Redis_test(a_missing_server_is_told_apart) {
     rota_redis *redis;
-    char port[8];
+    char nobody[8];
     kit_kill(&kit);
     cr_expect_eq(rota_redis_connect_unix(&redis, path), -ECONNREFUSED);
     cr_expect_null(redis);
     unlink(path);
     cr_expect_eq(rota_redis_connect_unix(&redis, path), -ENOENT);
-    snprintf(port, sizeof port, "%d", kit_free_port());
-    int rc = rota_redis_connect(&redis, "127.0.0.1", port);
+    snprintf(nobody, sizeof nobody, "%d", kit_free_port());
+    int rc = rota_redis_connect(&redis, "127.0.0.1", nobody);
     cr_expect_eq(rc, -ECONNREFUSED, "%s", rota_strerror(rc));
     cr_expect_null(redis);
     cr_expect_eq(rota_redis_connect(&redis, "127.0.0.1", "no such service"), -EINVAL);
@@ -257,12 +311,12 @@ Redis_test(connecting_can_be_cut_short) {
         fds[n] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
         (void)!connect(fds[n++], (struct sockaddr *)&addr, len);
     }
-    char port[8];
-    snprintf(port, sizeof port, "%d", ntohs(addr.sin_port));
+    char silent[8];
+    snprintf(silent, sizeof silent, "%d", ntohs(addr.sin_port));
     rota_scope scope;
     rota_redis *redis;
     rota_timeout_begin(&scope, 20 * ROTA_MS);
-    int rc = rota_redis_connect(&redis, "127.0.0.1", port);
+    int rc = rota_redis_connect(&redis, "127.0.0.1", silent);
     cr_expect_eq(rota_scope_end(&scope, rc), -ETIMEDOUT);
     cr_expect_null(redis);
     while (n > 0)

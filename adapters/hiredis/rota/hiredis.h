@@ -5,6 +5,7 @@
  * is open it keeps the loop alive. What ends it, ends it for good: every waiter gets the error, and so does every later
  * call, until the program closes it and makes a new one.
  * hiredis keeps no limit on replies (a bulk reply may be 512 MB); a server that is not trusted needs one of its own.
+ * Where an allocation of hiredis itself fails, up to 0.14 it ends the process.
  */
 #ifndef ROTA_HIREDIS_H
 #define ROTA_HIREDIS_H
@@ -20,9 +21,9 @@ extern "C" {
 
 typedef struct rota_redis rota_redis;
 
-/* (S) A connection to a host and port (names are resolved by rota_resolve, all addresses are tried in turn), or to a
- * Unix socket. Limits by scope (rota_timeout); cancelled, nothing is left of it. No AUTH, no SELECT: those are
- * commands. Errors of rota_resolve and connect(2), -ENAMETOOLONG, -EINVAL, -ENOMEM; *redis is NULL then. */
+/* (S) A connection to a host and port, as rota_dial makes it (all addresses are tried), or to a Unix socket, as
+ * rota_unix_dial does. Limits by scope (rota_timeout); cancelled, nothing is left of it. No AUTH, no SELECT: those are
+ * commands. Errors of rota_dial and rota_unix_dial, -EINVAL, -ENOMEM; *redis is NULL then. */
 ROTA_API ROTA_CHECK int rota_redis_connect(rota_redis **redis, const char *host, const char *service);
 ROTA_API ROTA_CHECK int rota_redis_connect_unix(rota_redis **redis, const char *path);         /* (S) */
 
