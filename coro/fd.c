@@ -255,10 +255,11 @@ ssize_t rota__fd_try(rota_loop *loop, int fd, unsigned direction, const struct i
 
 /* ---- parking on a descriptor ---- */
 
+/* On the waiting stack. The wait itself is the runner's, whose memory is there anyway: what lies here, below the
+ * program's buffers, decides whether an idle connection needs a second page. wait->value leads to this. */
 struct fd_wait {
-    struct rota__wait wait;    /* first: leave finds the rest by it */
     rota_watcher watcher;
-    rota_loop *loop;
+    rota_task *task;
     bool closed;
 };
 
@@ -268,14 +269,15 @@ static void fd_event(rota_watcher *watcher, unsigned ready, void *arg) {
     (void)watcher;
     if (ready & ROTA_CLOSED)
         w->closed = true; /* also when the task was woken before and has not run yet: it must not touch fd */
-    (void)rota__wake(w->wait.task, 0);
+    (void)rota__wake(w->task, 0);
 }
 
-static void fd_leave(struct rota__wait *wait) {
-    struct fd_wait *w = (struct fd_wait *)wait;
+static inline void stop_watching(struct fd_wait *w) {
     if (w->watcher.state_)
-        rota__unwatch(w->loop, &w->watcher);
+        rota__unwatch(w->task->loop, &w->watcher);
 }
+
+static void fd_leave(struct rota__wait *wait) { stop_watching((struct fd_wait *)wait->value); }
 
 int rota__fd_wait(rota_task *task, int fd, unsigned events, const char *what) {
     /* Not refused at first, but this may be the second round: the wake-up came to nothing, and meanwhile the
@@ -283,23 +285,24 @@ int rota__fd_wait(rota_task *task, int fd, unsigned events, const char *what) {
     int rc = rota__enter_again(&task);
     if (rc < 0)
         return rc;
-    /* Member by member: a block of this size gcc would clear by a string instruction, at some thirty cycles a wait. */
     struct fd_wait w;
-    w.wait.next = w.wait.prev = NULL;
-    w.wait.what = what;
-    w.wait.on = (void *)(intptr_t)fd;
-    w.wait.until = ROTA_FOREVER;
-    w.wait.leave = fd_leave;
-    w.wait.value = 0;
-    w.wait.won = NULL;
-    w.loop = task->loop;
+    w.task = task;
     w.closed = false;
     rota_watcher_init(&w.watcher, fd, events, fd_event, &w);
     rc = rota__watch(task->loop, &w.watcher);
     if (rc < 0)
         return rc;
-    rc = (int)rota__park(task, &w.wait);
-    fd_leave(&w.wait);
+    /* Member by member: a block of this size gcc would clear by a string instruction, at some thirty cycles a wait. */
+    struct rota__wait *wait = &task->runner->wait;
+    wait->next = wait->prev = NULL;
+    wait->what = what;
+    wait->on = (void *)(intptr_t)fd;
+    wait->until = ROTA_FOREVER;
+    wait->leave = fd_leave;
+    wait->value = (intptr_t)&w;
+    wait->won = NULL;
+    rc = (int)rota__park(task, wait);
+    stop_watching(&w);
     return rc == 0 && w.closed ? -EBADF : rc;
 }
 
