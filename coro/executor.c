@@ -3,17 +3,17 @@
  * Who owns what. A job lies on the stack of the task that waits. It is in the queue, with one thread, or in the list
  * of those that have finished, and each of these links is read and written only under the executor's lock. A thread
  * copies what it needs of a job to its own stack before it lets go of the lock, so while the job's function runs the
- * thread touches nothing of the task's, and abandoning is cutting a link. Nothing is allocated for a job. (Before the queue it may be held in its loop's port,
- * where only that loop's thread reaches it: see submit.)
+ * thread touches nothing of the task's, and abandoning is cutting a link. Nothing is allocated for a job. (Before the
+ * queue it may be held in its loop's port, where only that loop's thread reaches it: see submit.)
  *
  * A port stands between an executor and a loop that has jobs in it: the list of finished jobs, and the one entry
  * that is posted to the loop's inbox when that list stops being empty. So results that come close together cost one
  * wake-up, and the loop takes the whole list with one lock. Posting is done under the lock, and a loop passes
  * through the lock before it closes its inbox's end: whoever holds the lock may follow port->inbox.
  *
- * Idle threads stand in a list, last in first out, each asleep on a condition of its own: whoever adds a job knows
- * whether there is somebody to wake, and a thread that is awake, or has been woken but does not run yet, costs no
- * system call.
+ * Idle threads stand in a list, last in first out, each in a nap of its own: whoever adds a job knows whether there is
+ * somebody to wake, and a thread that is awake, or has been woken but does not run yet, costs no system call. Who is to
+ * be woken is decided under the lock and done behind it, or it would wake up to wait for the lock.
  *
  * The executor is counted: its handle, each thread and each port hold it. It must not know what jobs do.
  */
@@ -23,36 +23,48 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "coro/nap.h"
+
 enum { LOOP_THREADS = 4, ABANDONED_FACTOR = 4, QUEUE_DEFAULT = 1024, NAME_SIZE = 16 };
-enum { MOST_HELD = 256, CACHE_LINE = 64 };
+enum { MOST_HELD = 256, CACHE_LINE = 64, AHEAD = 8 };
 
 struct thread;
 
-enum job_state { HELD, QUEUED, DRAINING, RUNNING, FINISHED, ABANDONED, LEFT };
+enum job_state { WAITING, DRAINING, RUNNING, FINISHED, ABANDONED, LEFT };
 
 /* Also a task in rota_executor_drain: one without a function, among the executor's drains until that is idle. What a
  * thread touches is one cache line: it has to come from another processor, and to go back there. */
 struct job {
     struct rota__wait wait;            /* first: leave finds the rest by it */
     const struct rota__offload *offload;
+    uint64_t flush;                    /* the port's next one when it came: before that one it is held, then queued */
     _Alignas(CACHE_LINE) struct job *next;
+    struct job *ahead;                 /* some jobs behind this one in its list, to be fetched: may be gone by then */
     union {
         struct job **prev;             /* held, queued, draining or finished: in a list */
         struct thread *thread;         /* running */
     };
-    rota_fn *fn;
+    union {
+        rota_fn *fn;
+        intptr_t value;                /* finished, without an error */
+    };
     void *arg;
-    intptr_t value;
     struct rota__port *port;
     rota_task *task;
     int error;                         /* finished: 0, or why it never ran */
     uint8_t state;                     /* enum job_state */
+    uint8_t place;                     /* among the latest ones of its list */
     bool abandon;
     bool over;                         /* nobody but the loop's thread touches it any more */
 };
 
+/* Walking a list of jobs waits at each for the cache line of another processor, and the next one's is known only then.
+ * So whoever adds a job, and has the lines of those before it, notes it in the one some places before: from there it is
+ * fetched while those in between are dealt with. */
 struct jobs {
     struct job *first, **last;
+    struct job *latest[AHEAD];         /* that are still in the list, in a ring; NULL */
+    unsigned n_added;
 };
 
 struct rota__port {
@@ -62,6 +74,7 @@ struct rota__port {
     size_t users;                      /* tasks in calls */
     struct jobs held;                  /* not queued yet */
     unsigned n_held;
+    uint64_t flushes;                  /* ever: of what was held, into the queue */
     rota_ready flush;                  /* queued: it ends the round */
     char elsewhere[CACHE_LINE];        /* what follows is changed by threads, in a cache line of theirs */
     /* under the executor's lock */
@@ -75,9 +88,8 @@ struct rota__port {
 /* On a thread's own stack. */
 struct thread {
     rota_executor *executor;
-    struct thread *next;               /* among those asleep */
-    pthread_cond_t wake;
-    bool asleep;
+    struct thread *next;               /* among those asleep, or to be woken */
+    struct rota__nap nap;
     struct job *job;                   /* NULL: nobody waits for what it does */
     rota_fn *fn;
     void *arg;
@@ -90,7 +102,7 @@ struct rota_executor {
     pthread_cond_t ended;              /* threads, or running jobs, have become fewer */
     unsigned closers;                  /* who wait for that */
     struct jobs queue, drains;
-    struct thread *asleep;
+    struct thread *asleep, *woken;     /* woken: by whoever gives back the lock */
     size_t queued, running;            /* jobs that somebody waits for */
     unsigned n_asleep;
     unsigned threads;                  /* that work for somebody, or could */
@@ -124,26 +136,59 @@ static void note_hunger(rota_executor *e) {
         atomic_store_explicit(&e->hungry, hungry, memory_order_relaxed);
 }
 
+/* Of threads that sleep until then; from then on they may be gone. */
+static void end_naps(struct thread *woken) {
+    for (struct thread *next; woken; woken = next) {
+        next = woken->next;
+        rota__nap_end(&woken->nap);
+    }
+}
+
 static void unlock(rota_executor *e) {
     note_hunger(e);
+    struct thread *woken = e->woken;
+    e->woken = NULL;
     (void)pthread_mutex_unlock(&e->lock);
+    end_naps(woken);
+}
+
+/* Under the lock, which it lets go meanwhile: until threads or running jobs may have become fewer. */
+static void wait_for_end(rota_executor *e) {
+    note_hunger(e);
+    end_naps(e->woken);
+    e->woken = NULL;
+    e->closers++;
+    (void)pthread_cond_wait(&e->ended, &e->lock);
+    e->closers--;
 }
 
 /* ---- lists ---- */
 
-static void jobs_init(struct jobs *list) {
-    list->first = NULL;
-    list->last = &list->first;
-}
+static void jobs_init(struct jobs *list) { *list = (struct jobs){ .last = &list->first }; }
 
 static void jobs_add(struct jobs *list, struct job *job) {
-    job->next = NULL;
+    job->next = job->ahead = NULL;
     job->prev = list->last;
     *list->last = job;
     list->last = &job->next;
+    job->place = list->n_added++ % AHEAD;
+    struct job *before = list->latest[job->place];
+    list->latest[job->place] = job;
+    if (before)
+        before->ahead = job;
+}
+
+/* Appends all of from, which is not empty, and leaves it empty. */
+static void jobs_move(struct jobs *list, struct jobs *from) {
+    from->first->prev = list->last;
+    *list->last = from->first;
+    list->last = from->last;
+    jobs_init(from);
 }
 
 static void jobs_remove(struct jobs *list, struct job *job) {
+    if (list->latest[job->place] == job)
+        list->latest[job->place] = NULL;
     *job->prev = job->next;
     if (job->next)
         job->next->prev = job->prev;
@@ -210,18 +255,17 @@ static void wake_one(rota_executor *e) {
     struct thread *t = e->asleep;
     e->asleep = t->next;
     e->n_asleep--;
-    t->asleep = false;
-    (void)pthread_cond_signal(&t->wake);
+    t->next = e->woken;
+    e->woken = t;
 }
 
 static void sleep_until_woken(rota_executor *e, struct thread *t) {
     t->next = e->asleep;
     e->asleep = t;
     e->n_asleep++;
-    t->asleep = true;
-    note_hunger(e);
-    while (t->asleep)
-        (void)pthread_cond_wait(&t->wake, &e->lock);
+    unlock(e);
+    rota__nap_take(&t->nap);
+    lock(e);
 }
 
 /* Under the lock: the next job; false when the executor has been closed. */
@@ -243,7 +287,7 @@ static bool take_job(rota_executor *e, struct thread *t) {
         t->destroy = job->offload->destroy;
         t->discard = job->offload->discard;
     }
-    __builtin_prefetch(e->queue.first, 1);
+    __builtin_prefetch(job->ahead, 1);
     return true;
 }
 
@@ -289,12 +333,13 @@ static void work(rota_executor *e, struct thread *t) {
 
 static void *thread_main(void *arg) {
     rota_executor *e = arg;
-    struct thread self = { .executor = e, .wake = PTHREAD_COND_INITIALIZER };
+    struct thread self = { .executor = e };
     rota__sys->thread_name(e->name);
     this_thread = &self;
+    rota__nap_open(&self.nap);
     lock(e);
     work(e, &self);
-    (void)pthread_cond_destroy(&self.wake); /* it was signalled under the lock: nobody is inside */
+    rota__nap_close(&self.nap);
     unref(e);
     return NULL;
 }
@@ -347,7 +392,7 @@ static void deliver(rota_ready *ready) {
     unlock(port->executor);
     for (struct job *next; job; job = next) {
         next = job->next;
-        __builtin_prefetch(next);
+        __builtin_prefetch(job->ahead, 1);
         job->over = true;
         (void)rota__wake(job->task, 0);
     }
@@ -356,13 +401,13 @@ static void deliver(rota_ready *ready) {
 /* Out of the list in which it waits to run, or for the executor to be idle. */
 static void take_out(struct job *job) {
     struct rota__port *port = job->port;
-    if (job->state == QUEUED) {
+    if (job->state == DRAINING) {
+        jobs_remove(&port->executor->drains, job);
+    } else if (job->flush < port->flushes) {
         unqueue(port->executor, job);
-    } else if (job->state == HELD) {
+    } else {
         jobs_remove(&port->held, job);
         port->n_held--;
-    } else {
-        jobs_remove(&port->executor->drains, job);
     }
 }
 
@@ -407,17 +452,16 @@ static bool wait_for(rota_task *task, struct job *job) {
 static void flush(struct rota__port *port) {
     rota_executor *e = port->executor;
     struct job *job;
+    if (port->n_held > 0 && !e->closed) {
+        e->queued += port->n_held;
+        jobs_move(&e->queue, &port->held);
+    }
     while ((job = port->held.first)) {
         jobs_remove(&port->held, job);
-        if (e->closed) {
-            give_back(job, -ESHUTDOWN);
-            continue;
-        }
-        jobs_add(&e->queue, job);
-        job->state = QUEUED;
-        e->queued++;
+        give_back(job, -ESHUTDOWN);
     }
     port->n_held = 0;
+    port->flushes++;
     int rc = need_threads(e);
     while (rc < 0 && e->queued && e->threads + e->abandoned == 0) {
         job = e->queue.first;
@@ -543,10 +587,8 @@ static void close_port(struct rota__port *port) {
         if (job->port == port)
             jobs_remove(&e->drains, job);
     }
-    e->closers++;
     while (port->running)
-        (void)pthread_cond_wait(&e->ended, &e->lock);
-    e->closers--;
+        wait_for_end(e);
     settled(e);
     unref(e);
 }
@@ -587,7 +629,7 @@ int rota__offload(rota_task *task, struct rota__offload *offload, intptr_t *valu
     struct job job = {
         .wait = { .what = offload->what, .on = offload->on, .task = task, .until = ROTA_FOREVER, .leave = leave },
         .offload = offload, .fn = offload->fn, .arg = offload->arg, .port = port, .task = task,
-        .abandon = offload->abandon, .state = HELD,
+        .abandon = offload->abandon, .state = WAITING, .flush = port->flushes,
     };
     submit(task, &job);
     offload->cancelled = wait_for(task, &job);
@@ -696,10 +738,8 @@ int rota_executor_close(rota_executor *e) {
         return -EDEADLK;
     lock(e);
     shut(e);
-    e->closers++;
     while (e->threads)
-        (void)pthread_cond_wait(&e->ended, &e->lock);
-    e->closers--;
+        wait_for_end(e);
     unlock(e);
     return 0;
 }
