@@ -53,6 +53,25 @@ static void drop_handles(rota_group *group) {
     }
 }
 
+/* Of a group whose frame is gone, so that the group itself must be neither read nor written: does a child that has not
+ * ended still point there? If not, nothing does but the list of ended ones whose handles were asked for; they go. */
+bool rota__group_is_held(rota_loop *loop, const rota_group *group) {
+    for (int pass = 0; pass < 2; pass++)
+        for (struct rota__task_slab *slab = rota__tasks_of(loop)->slabs; slab; slab = slab->next)
+            for (size_t i = 0; i < slab->n; i++) {
+                rota_task *task = &slab->tasks[i];
+                if (task->group != group || task->state == ROTA__TASK_FREE)
+                    continue;
+                if (task->state == ROTA__TASK_LIVE)
+                    return true;
+                if (pass == 1) {
+                    task->prev = NULL; /* out of a list whose head is gone */
+                    rota__task_drop(task);
+                }
+            }
+    return false;
+}
+
 intptr_t rota_group_end(rota_group *group, intptr_t v) {
     rota_task *self = rota_self();
     if (!group || !self || group->scope.task_ != self)

@@ -184,22 +184,25 @@ static struct rota__scope_note *note_at(rota_task *task, unsigned depth) {
 
 /* ---- scopes that were forgotten ---- */
 
+/* A group that still has children cannot be left: they hold a frame that is gone, and would write there. */
 static void report_forgotten(rota_task *task, const struct rota__scope_note *note) {
     bool group = note->flags & ROTA__SCOPE_GROUP;
+    bool fatal = group && rota__group_is_held(task->loop, rota__container_of(note->scope, rota_group, scope));
     char line[512];
     struct rota__text t;
     rota__text_init(&t, line, sizeof line);
-    rota__text_add(&t, group ? "fatal: a group" : "a scope");
+    rota__text_add(&t, fatal ? "fatal: a group" : group ? "a group" : "a scope");
     rota__text_add(&t, " begun at ");
     rota__text_add(&t, note->at.file ? note->at.file : "?");
     rota__text_add(&t, ":");
     rota__text_number(&t, note->at.line);
     rota__text_add(&t, " was left without its end, in task ");
     rota__task_name_text(&t, task);
-    if (group)
-        rota__text_add(&t, ": its children hold a frame that is gone");
-    rota__report(task->loop, group ? ROTA_REPORT_FATAL : ROTA_REPORT_SCOPE, 0, task->name, &note->at, line);
-    if (group)
+    if (fatal)
+        rota__text_add(&t, ": its children still run and hold a frame that is gone, so the process ends here; call "
+                           "rota_group_end on every way out");
+    rota__report(task->loop, fatal ? ROTA_REPORT_FATAL : ROTA_REPORT_SCOPE, 0, task->name, &note->at, line);
+    if (fatal)
         __builtin_trap();
 }
 

@@ -351,6 +351,7 @@ enum {
 
 /* group.c: a child has ended. */
 void rota__group_child_done(rota_group *group, rota_task *child, intptr_t value);
+bool rota__group_is_held(rota_loop *loop, const rota_group *group);
 bool rota__group_cut_short(const rota_group *group);
 
 /* future.c: waiting for one that is pending. Sets one, whoever asks: was somebody waiting, or had asked for a

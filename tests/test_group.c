@@ -483,6 +483,101 @@ Test(group, left_by_early_return_is_fatal, .signal = TRAP) { /* B29 */
     (void)!rota_run(leave_group_main, NULL, NULL, &opt);
 }
 
+static intptr_t leave_group_at_the_end(void *unused) {
+    (void)unused;
+    rota_group g;
+    rota_group_begin(&g, NULL);
+    static struct child c = { ROTA_S, 'a', 1, 0 };
+    start(&g, &c, NULL);
+    return 0;
+}
+
+Test(group, left_at_the_end_of_the_task_is_fatal, .signal = TRAP) { /* B29 */
+    rota_loop_options opt = test_options();
+    opt.report = print_report;
+    (void)!rota_run(leave_group_at_the_end, NULL, NULL, &opt);
+}
+
+/* Groups that nobody points to any more: never used; used by tasks that have ended, of which some still have a handle. */
+enum { EMPTY, USED, HANDLED };
+
+static rota_task *stale;
+
+static __attribute__((noinline)) void leave_without_children(int how) {
+    rota_group g;
+    rota_group_begin(&g, NULL);
+    static struct child c = { 1, 'a', 1, 0 };
+    if (how == EMPTY)
+        return;
+    start(&g, &c, NULL);
+    if (how == HANDLED) {
+        start(&g, &c, NULL);
+        cr_expect_eq(rota_spawn(&stale, run_child, &c, &(rota_spawn_options){ .group = &g }), 0);
+        start(&g, &c, NULL);
+    }
+    cr_expect_eq(rota_sleep(2 * ROTA_MS), 0);
+}
+
+static __attribute__((noinline)) void other_frame(void) {
+    volatile char frame[512];
+    for (size_t i = 0; i < sizeof frame; i++)
+        frame[i] = (char)0xa5;
+}
+
+static int report_line;
+static char report_text[256];
+
+static void keep_report(void *ctx, const rota_report *report) {
+    (void)ctx;
+    cr_expect_eq(report->kind, ROTA_REPORT_SCOPE);
+    cr_expect_null(strstr(report->text, "fatal"));
+    cr_expect_not_null(strstr(report->text, "a group begun at "));
+    cr_expect_not_null(report->at.file);
+    report_line = report->at.line;
+    report_text[0]++;
+}
+
+static intptr_t leave_empty_groups(void *unused) {
+    (void)unused;
+    for (int how = EMPTY; how <= HANDLED; how++) {
+        leave_without_children(how);
+        other_frame();
+        cr_expect_eq(report_text[0], how);
+        cr_expect_eq(rota_yield(), 0);
+        cr_expect_eq(report_text[0], how + 1);
+        cr_expect_neq(report_line, 0);
+    }
+    cr_expect_eq(rota_await(stale, NULL), -ESRCH, "it went with its group");
+    return 7;
+}
+
+Test(group, left_empty_is_repaired) { /* B29 */
+    rota_loop_options opt = test_options();
+    intptr_t result = 0;
+    opt.report = keep_report;
+    test_begin();
+    cr_expect_eq(rota_run(leave_empty_groups, NULL, &result, &opt), 0);
+    cr_expect_eq(result, 7);
+    test_end();
+}
+
+static intptr_t leave_empty_at_the_end(void *unused) {
+    (void)unused;
+    leave_without_children(EMPTY);
+    return 7;
+}
+
+Test(group, left_empty_at_the_end_of_the_task_is_repaired) { /* B29 */
+    rota_loop_options opt = test_options();
+    intptr_t result = 0;
+    opt.report = keep_report;
+    test_begin();
+    cr_expect_eq(rota_run(leave_empty_at_the_end, NULL, &result, &opt), 0);
+    cr_expect_eq(result, 7);
+    cr_expect_eq(report_text[0], 1);
+    test_end();
+}
+
 /* ---- gather ---- */
 
 Task_test(gather, results_are_in_place_whatever_the_order_of_completion) { /* G1 */
