@@ -15,6 +15,10 @@
  * somebody to wake, and a thread that is awake, or has been woken but does not run yet, costs no system call. Who is to
  * be woken is decided under the lock and done behind it, or it would wake up to wait for the lock.
  *
+ * Threads are joined, so that nothing of them is left when close has returned, or the closing of the loop they belonged
+ * to. There need not be room for all their numbers: one that ends joins the one that ended before it, and the closer the
+ * last. A thread in an abandoned job ends when that does, and is detached.
+ *
  * The executor is counted: its handle, each thread and each port hold it. It must not know what jobs do.
  */
 #include "coro/executor.h"
@@ -109,6 +113,8 @@ struct rota_executor {
     unsigned abandoned;                /* whose task went away in the middle of a job */
     unsigned max;
     bool closed;
+    bool has_ended;                    /* a thread that nobody has joined yet: */
+    pthread_t last_ended;
     size_t references;
     size_t limit;                      /* of the queue, for those who do not wait */
     size_t stack_size;
@@ -318,17 +324,26 @@ static bool bury(rota_executor *e, struct thread *t, intptr_t value) {
     return true;
 }
 
-/* Runs jobs until there is no more use for the thread. Under the lock, at both ends. */
-static void work(rota_executor *e, struct thread *t) {
+/* Runs jobs until there is no more use for the thread. Under the lock, at both ends. False: it was abandoned. */
+static bool work(rota_executor *e, struct thread *t) {
     while (take_job(e, t)) {
         unlock(e);
         intptr_t value = t->fn(t->arg);
         lock(e);
         if (!answer(e, t, value) && !bury(e, t, value))
-            return;
+            return false;
     }
     e->threads--;
     settled(e);
+    return true;
+}
+
+/* Under the lock: the thread to be joined now, if there is one. */
+static bool take_ended(rota_executor *e, pthread_t *thread) {
+    bool has_ended = e->has_ended;
+    *thread = e->last_ended;
+    e->has_ended = false;
+    return has_ended;
 }
 
 static void *thread_main(void *arg) {
@@ -337,17 +352,28 @@ static void *thread_main(void *arg) {
     rota__sys->thread_name(e->name);
     this_thread = &self;
     rota__nap_open(&self.nap);
+    pthread_t earlier;
+    bool joins = false;
     lock(e);
-    work(e, &self);
+    if (work(e, &self)) {
+        joins = take_ended(e, &earlier);
+        e->last_ended = pthread_self();
+        e->has_ended = true;
+    } else {
+        (void)pthread_detach(pthread_self());
+    }
     rota__nap_close(&self.nap);
     unref(e);
+    if (joins)
+        (void)rota__sys->thread_join(earlier);
     return NULL;
 }
 
 static int start_thread(rota_executor *e) {
     e->threads++;
     e->references++;
-    int rc = rota__sys->thread(thread_main, e, e->stack_size);
+    pthread_t thread;
+    int rc = rota__sys->thread(&thread, thread_main, e, e->stack_size);
     if (rc < 0) {
         e->threads--;
         e->references--;
@@ -377,6 +403,17 @@ static void shut(rota_executor *e) {
     while (e->asleep)
         wake_one(e);
     settled(e);
+}
+
+/* Under the lock, which it gives back: waits until there are no threads but those in abandoned jobs. */
+static void join_threads(rota_executor *e) {
+    pthread_t last;
+    while (e->threads)
+        wait_for_end(e);
+    bool joins = take_ended(e, &last);
+    unlock(e);
+    if (joins)
+        (void)rota__sys->thread_join(last);
 }
 
 /* ---- the loop's side ---- */
@@ -606,13 +643,7 @@ void rota__executors_leave(rota_loop *loop) {
     }
     if (!tasks->executor)
         return;
-    if (forked) {
-        free_executor(tasks->executor);
-    } else {
-        lock(tasks->executor);
-        shut(tasks->executor);
-        unref(tasks->executor);
-    }
+    (void)rota_executor_free(tasks->executor);
     tasks->executor = NULL;
 }
 
@@ -677,7 +708,7 @@ int rota_executor_new(rota_executor **out, const rota_executor_options *opt) {
     *out = NULL;
     opt = opt ? opt : &defaults;
     const rota_allocator *a = opt->allocator ? opt->allocator : &rota__malloc;
-    if (!a->alloc)
+    if (!a->alloc || (opt->stack_size && rota__sys->thread_stack(opt->stack_size) < 0))
         return -EINVAL;
     rota_executor *e = rota__alloc(a, sizeof *e);
     if (!e)
@@ -738,9 +769,7 @@ int rota_executor_close(rota_executor *e) {
         return -EDEADLK;
     lock(e);
     shut(e);
-    while (e->threads)
-        wait_for_end(e);
-    unlock(e);
+    join_threads(e);
     return 0;
 }
 

@@ -177,7 +177,7 @@ static int start_member(struct rota__crew *crew, int first, const struct rota__s
     m->fd = new_listener(first, service);
     if (m->fd < 0)
         return m->fd;
-    int fd = m->fd, rc = rota__sys->thread_joinable(&m->thread, member_main, m);
+    int fd = m->fd, rc = rota__sys->thread(&m->thread, member_main, m, 0);
     if (rc < 0) {
         (void)rota__sys->close(fd);
         return rc;

@@ -578,25 +578,42 @@ static int sys_sigmask(int how, const sigset_t *set, sigset_t *old) { return -pt
 
 /* Signals are blocked around the creation, not at the thread's start: a thread inherits the mask, so there is
  * no moment in which a handler of the program could run on a thread that the program does not know. */
-static int sys_thread(void *(*fn)(void *), void *arg, size_t stack_size) {
+static int sys_thread(pthread_t *thread, void *(*fn)(void *), void *arg, size_t stack_size) {
     pthread_attr_t attr;
     int error = pthread_attr_init(&attr);
     if (error)
         return -error;
     sigset_t all, before;
     (void)sigfillset(&all);
-    (void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     if (stack_size)
         error = pthread_attr_setstacksize(&attr, stack_size);
     if (!error) {
         (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-        pthread_t thread;
-        error = pthread_create(&thread, &attr, fn, arg);
+        error = pthread_create(thread, &attr, fn, arg);
         (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     }
     (void)pthread_attr_destroy(&attr);
     return -error;
 }
+
+/* The attribute knows the constant of <limits.h> only; what thread-local memory and signal frames take in this process
+ * is known to sysconf, where it is known at all, and else to the first pthread_create. */
+static int sys_thread_stack(size_t n) {
+    pthread_attr_t attr;
+    int error = pthread_attr_init(&attr);
+    if (error)
+        return -error;
+    error = pthread_attr_setstacksize(&attr, n);
+    (void)pthread_attr_destroy(&attr);
+#if defined(_SC_THREAD_STACK_MIN)
+    long least = sysconf(_SC_THREAD_STACK_MIN);
+    if (least > 0 && n < (size_t)least)
+        error = EINVAL;
+#endif
+    return -error;
+}
+
+static int sys_thread_join(pthread_t thread) { return -pthread_join(thread, NULL); }
 
 #if defined(__APPLE__)
 static void sys_thread_name(const char *name) { (void)pthread_setname_np(name); }
@@ -620,17 +637,6 @@ static int sys_processors(void) {
     long n = sysconf(_SC_NPROCESSORS_ONLN);
     return n < 1 ? 1 : n > INT32_MAX ? INT32_MAX : (int)n;
 }
-
-static int sys_thread_joinable(pthread_t *thread, void *(*fn)(void *), void *arg) {
-    sigset_t all, before;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(thread, NULL, fn, arg);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return -error;
-}
-
-static int sys_thread_join(pthread_t thread) { return -pthread_join(thread, NULL); }
 
 static int sys_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
                            struct addrinfo **list) {
@@ -763,7 +769,7 @@ const struct rota__sys rota__sys_real = {
     .detach_files = rota__sys_detach_files,
     .shared_file = rota__sys_shared_file, .map_shared = rota__sys_map_shared, .sync_shared = rota__sys_sync_shared,
     .open_readonly = sys_open_readonly, .stamp = sys_stamp, .random = sys_random,
-    .thread_joinable = sys_thread_joinable, .thread_join = sys_thread_join,
+    .thread_stack = sys_thread_stack, .thread_join = sys_thread_join,
     SYSTEM_EPOLL SYSTEM_KQUEUE
 };
 

@@ -121,11 +121,12 @@ struct rota__sys {
     int (*sigmask)(int how, const sigset_t *set, sigset_t *old);
     int (*sigpending)(sigset_t *set);                           /* of this thread and of the process */
     int (*sigtake)(const sigset_t *set);                        /* takes one that is pending, without waiting */
-    int (*thread)(void *(*fn)(void *), void *arg, size_t stack_size); /* detached, all signals blocked; 0: default */
+    int (*thread)(pthread_t *thread, void *(*fn)(void *), void *arg, size_t stack_size); /* to be joined; all signals
+                                                                   blocked; 0: default */
+    int (*thread_stack)(size_t n);                              /* could a thread have one of that size? -EINVAL */
+    int (*thread_join)(pthread_t thread);
     void (*thread_name)(const char *name);                      /* of this one, for debuggers; up to 15 bytes */
     int (*processors)(void);                                    /* that this process may run on; cannot fail */
-    int (*thread_joinable)(pthread_t *thread, void *(*fn)(void *), void *arg);  /* all signals blocked */
-    int (*thread_join)(pthread_t thread);
     int (*getaddrinfo)(const char *host, const char *service, const struct addrinfo *hints,
                        struct addrinfo **list);                 /* 0, or EAI_* as it is; errno with EAI_SYSTEM */
     void (*freeaddrinfo)(struct addrinfo *list);

@@ -7,8 +7,8 @@ static rota_dns dns;
 
 static void begin_with(rota_dns_options opt) { cr_expect_eq(rota_dns_open(&dns, &opt), 0); }
 
-static int no_thread(void *(*fn)(void *), void *arg, size_t stack) {
-    (void)fn, (void)arg, (void)stack;
+static int no_thread(pthread_t *thread, void *(*fn)(void *), void *arg, size_t stack) {
+    (void)thread, (void)fn, (void)arg, (void)stack;
     cr_expect(false, "a thread was made");
     return -EAGAIN;
 }

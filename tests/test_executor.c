@@ -397,11 +397,11 @@ Test(executor, threads_have_the_name_that_was_asked_for, .fini = wait_for_thread
 
 static atomic_int made, refuse_from;
 
-static int our_thread(void *(*fn)(void *), void *arg, size_t stack_size) {
+static int our_thread(pthread_t *thread, void *(*fn)(void *), void *arg, size_t stack_size) {
     if (refuse_from && made + 1 >= refuse_from)
         return -EAGAIN;
     made++;
-    return rota__sys_real.thread(fn, arg, stack_size);
+    return rota__sys_real.thread(thread, fn, arg, stack_size);
 }
 
 /* G06 */
@@ -511,6 +511,102 @@ static intptr_t close_from_inside(void *unused) {
 Executor_test(closing_from_a_job_is_a_deadlock, 1) {
     cr_expect_eq(rota_offload(close_from_inside, NULL, NULL, &options), -EDEADLK);
     cr_expect_eq(offload_quick((void *)1), 1, "nothing has happened");
+    return 0;
+}
+
+/* ---- nothing is left of their threads ---- */
+
+static atomic_int joined;
+
+static int counting_join(pthread_t thread) {
+    joined++;
+    return rota__sys_real.thread_join(thread);
+}
+
+static intptr_t hold_until_all_wait(void *arg) {
+    ran++;
+    for (int tries = 0; tries < 1000000 && ran < 3; tries++)
+        sched_yield();
+    return (intptr_t)arg;
+}
+
+static intptr_t offload_together(void *in) {
+    return rota_offload(hold_until_all_wait, NULL, NULL, &(rota_offload_options){ .executor = in });
+}
+
+static intptr_t three_at_once(void *unused) {
+    rota_call calls[3];
+    (void)unused;
+    for (int i = 0; i < 3; i++)
+        calls[i] = (rota_call){ offload_together, executor, 0 };
+    return rota_gather(calls, 3, NULL);
+}
+
+static void count_threads_made(void) {
+    struct rota__sys *sys = use_shim();
+    sys->thread = our_thread;
+    sys->thread_join = counting_join;
+    made = refuse_from = joined = 0;
+    forget_counts();
+}
+
+/* Valgrind calls memory of threads that still end "possibly lost", in the user's program. */
+Test(executor, the_loops_own_threads_are_joined_when_it_closes) {
+    count_threads_made();
+    cr_expect_eq(run_task(three_at_once, NULL), 0);
+    cr_expect_eq(made, 3);
+    cr_expect_eq(joined, 3);
+}
+
+Test(executor, closing_joins_the_threads) {
+    count_threads_made();
+    open_executor(3);
+    cr_expect_eq(run_task(three_at_once, NULL), 0);
+    cr_expect_eq(joined, 0, "other loops may use them");
+    cr_expect_eq(rota_executor_close(executor), 0);
+    cr_expect_eq(made, 3);
+    cr_expect_eq(joined, 3);
+    free_executor();
+    cr_expect_eq(joined, 3);
+}
+
+static intptr_t abandon_one(void *unused) {
+    (void)unused;
+    options = (rota_offload_options){ .abandon = true, .destroy = destroy };
+    rota_task *task = start_slow(1);
+    pass(&entered);
+    rota_cancel(task, "test");
+    cr_expect_eq(finish(task), -ECANCELED);
+    options = (rota_offload_options){ 0 };
+    return offload_quick((void *)5);
+}
+
+Test(executor, an_abandoned_thread_is_not_joined, .fini = wait_for_threads) {
+    count_threads_made();
+    cr_expect_eq(run_task(abandon_one, NULL), 5);
+    cr_expect_eq(made, 2);
+    cr_expect_eq(joined, 1);
+    cr_expect_eq(destroyed, 0);
+    post(&go);
+    cr_expect(becomes(&destroyed, 1));
+}
+
+Test(executor, a_stack_that_no_thread_can_have_is_refused) {
+    rota_executor *e = (rota_executor *)&e;
+    cr_expect_eq(rota_executor_new(&e, &(rota_executor_options){ .stack_size = 1 }), -EINVAL);
+    cr_expect_null(e);
+}
+
+/* The least that is taken can be had: it is no later call that says otherwise. */
+Executor_test(the_least_stack_is_enough_for_a_thread, 1) {
+    rota_executor *small = NULL;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), size = page;
+    while (size < (size_t)1 << 24 &&
+           rota_executor_new(&small, &(rota_executor_options){ .threads = 1, .stack_size = size }) == -EINVAL)
+        size += page;
+    options.executor = small;
+    cr_expect_eq(offload_quick((void *)3), 3, "%zu bytes", size);
+    cr_expect_eq(rota_executor_free(small), 0);
     return 0;
 }
 

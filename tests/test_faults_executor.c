@@ -13,10 +13,10 @@ static struct {
     bool on;
 } faults;
 
-static int failing_thread(void *(*fn)(void *), void *arg, size_t stack_size) {
+static int failing_thread(pthread_t *thread, void *(*fn)(void *), void *arg, size_t stack_size) {
     int n = ++faults.made;
     return faults.at && (n == faults.at || (faults.on && n > faults.at)) ? -EAGAIN
-                                                                         : rota__sys_real.thread(fn, arg, stack_size);
+                                                                         : rota__sys_real.thread(thread, fn, arg, stack_size);
 }
 
 static intptr_t seven(void *unused) {

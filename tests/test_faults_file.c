@@ -60,7 +60,7 @@ static int f_close(int fd) {
     int rc = REAL.close(fd), e = counts ? fault(CLOSE) : 0;
     return e ? e : rc;
 }
-static int f_thread(void *(*fn)(void *), void *arg, size_t n) { WITH_FAULT(THREAD, REAL.thread(fn, arg, n)); }
+static int f_thread(pthread_t *t, void *(*fn)(void *), void *arg, size_t n) { WITH_FAULT(THREAD, REAL.thread(t, fn, arg, n)); }
 static ssize_t f_nowait(int fd, const struct iovec *iov, int n, off_t offset) {
     (void)fd, (void)iov, (void)n, (void)offset;
     return -ENOSYS;

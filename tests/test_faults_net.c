@@ -49,7 +49,7 @@ static int sys_setsockopt(int fd, int level, int name, const void *value, sockle
     WITH_FAULT(SETSOCKOPT, REAL.setsockopt(fd, level, name, value, len));
 }
 static int sys_poll(struct pollfd *fds, nfds_t n, int timeout_ms) { WITH_FAULT(POLL, REAL.poll(fds, n, timeout_ms)); }
-static int sys_thread(void *(*fn)(void *), void *arg, size_t n) { WITH_FAULT(THREAD, REAL.thread(fn, arg, n)); }
+static int sys_thread(pthread_t *t, void *(*fn)(void *), void *arg, size_t n) { WITH_FAULT(THREAD, REAL.thread(t, fn, arg, n)); }
 
 /* Not the machine's own name service: what that opens is no part of this. */
 static int sys_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **list) {

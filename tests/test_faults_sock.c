@@ -57,7 +57,7 @@ FAILING(ssize_t, pread, READ_AT, (int fd, void *buf, size_t n, off_t offset), (f
 FAILING(int64_t, seek, SEEK, (int fd, int64_t offset, int whence), (fd, offset, whence))
 FAILING(ssize_t, sendfile, SENDFILE, (int out, int in, int64_t *offset, size_t n), (out, in, offset, n))
 FAILING(ssize_t, splice, SPLICE, (int in, int out, size_t n), (in, out, n))
-FAILING(int, thread_joinable, THREAD, (pthread_t *thread, void *(*fn)(void *), void *arg), (thread, fn, arg))
+FAILING(int, thread, THREAD, (pthread_t *t, void *(*fn)(void *), void *arg, size_t n), (t, fn, arg, n))
 FAILING(int, sigmask, SIGMASK, (int how, const sigset_t *set, sigset_t *old), (how, set, old))
 
 static struct rota__sys failing_sys(void) {
@@ -69,7 +69,7 @@ static struct rota__sys failing_sys(void) {
     sys.pty = sys_pty, sys.peer_ids = sys_peer_ids, sys.multicast_group = sys_multicast_group;
     sys.is_socket_file = sys_is_socket_file, sys.unlink = sys_unlink, sys.file_mode = sys_file_mode;
     sys.dup_fd = sys_dup_fd, sys.pread = sys_pread, sys.seek = sys_seek, sys.sendfile = sys_sendfile;
-    sys.splice = sys_splice, sys.thread_joinable = sys_thread_joinable, (sys.sigmask) = sys_sigmask;
+    sys.splice = sys_splice, sys.thread = sys_thread, (sys.sigmask) = sys_sigmask;
     /* The poll(2) backend wakes itself by a pipe: without it there is no loop. */
     const char *const *backend = rota_loop_backends();
     if (strcmp(*backend, "poll") != 0)
@@ -242,7 +242,7 @@ static const struct {
     {READ_AT, "pread", -EIO}, {READ_AT, "pread", -EINTR}, {SEEK, "seek", -EINVAL},
     {SENDFILE, "sendfile", -EIO}, {SENDFILE, "sendfile", -EINVAL}, {SENDFILE, "sendfile", -EINTR},
     {SPLICE, "splice", -ENOMEM}, {SPLICE, "splice", -EINVAL}, {SPLICE, "splice", -EINTR},
-    {THREAD, "thread_joinable", -EAGAIN}, {SIGMASK, "sigmask", -EINVAL},
+    {THREAD, "thread", -EAGAIN}, {SIGMASK, "sigmask", -EINVAL},
 };
 
 static bool only_linux_makes(enum call kind) { return kind == SENDFILE || kind == SPLICE; }

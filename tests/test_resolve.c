@@ -77,12 +77,12 @@ static void *counted_thread(void *arg) {
     return result;
 }
 
-static int our_thread(void *(*fn)(void *), void *arg, size_t stack_size) {
+static int our_thread(pthread_t *thread, void *(*fn)(void *), void *arg, size_t stack_size) {
     if (refuse_threads_from && threads + 1 >= refuse_threads_from)
         return -EAGAIN;
     threads++;
     thread_fn = fn;
-    return rota__sys_real.thread(counted_thread, arg, stack_size);
+    return rota__sys_real.thread(thread, counted_thread, arg, stack_size);
 }
 
 /* Until *counter, which threads change, is n: true; false when it does not come to that. */

@@ -209,8 +209,8 @@ Test(serve_threads, limit_of_clients) {
 static atomic_int threads_allowed, accepts_fail;
 static pthread_t first_thread;
 
-static int few_threads(pthread_t *thread, void *(*fn)(void *), void *arg) {
-    return atomic_fetch_sub(&threads_allowed, 1) > 0 ? rota__sys_real.thread_joinable(thread, fn, arg) : -EAGAIN;
+static int few_threads(pthread_t *thread, void *(*fn)(void *), void *arg, size_t stack) {
+    return atomic_fetch_sub(&threads_allowed, 1) > 0 ? rota__sys_real.thread(thread, fn, arg, stack) : -EAGAIN;
 }
 
 static intptr_t no_thread_body(void *unused) {
@@ -223,7 +223,7 @@ static intptr_t no_thread_body(void *unused) {
 }
 
 Test(serve_threads, threads_that_cannot_be_made) {
-    use_shim()->thread_joinable = few_threads;
+    use_shim()->thread = few_threads;
     serve_options.threads = THREADS;
     run_real(no_thread_body);
     rota__sys = &rota__sys_real;

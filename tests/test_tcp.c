@@ -107,9 +107,9 @@ Task_test(tcp, dial_bad_arguments) {
 
 static int threads;
 
-static int counting_thread(void *(*fn)(void *), void *arg, size_t stack_size) {
+static int counting_thread(pthread_t *thread, void *(*fn)(void *), void *arg, size_t stack_size) {
     threads++;
-    return rota__sys_real.thread(fn, arg, stack_size);
+    return rota__sys_real.thread(thread, fn, arg, stack_size);
 }
 
 static intptr_t numeric_body(void *unused) {

@@ -21,13 +21,14 @@ typedef struct rota_executor rota_executor;
 typedef struct rota_executor_options {
     unsigned threads;       /* most threads, each made when a job finds none free; 0: as many as there are processors */
     size_t queue;           /* most jobs that wait for a thread before no_wait gives up; 0: 1024 */
-    size_t stack_size;      /* bytes of a thread's stack; 0: the system's default */
+    size_t stack_size;      /* bytes of a thread's stack; 0: the system's default. macOS wants whole pages */
     const char *name;       /* of the threads, for debuggers: copied, at most 15 bytes of it; NULL: "rota" */
     const rota_allocator *allocator;  /* for the executor itself, called from any thread; NULL: malloc. Used until the
                                          last loop that had a job here, and the last abandoned job, have ended */
 } rota_executor_options;
 
-/* Starts no thread yet. opt is copied. -EINVAL (an allocator without a function), -ENOMEM; *executor is NULL then. */
+/* Starts no thread yet. opt is copied. -EINVAL (an allocator without a function; a stack_size that the system gives to
+ * no thread, see sysconf(_SC_THREAD_STACK_MIN)), -ENOMEM; *executor is NULL then. */
 ROTA_API ROTA_CHECK int rota_executor_new(rota_executor **executor, const rota_executor_options *opt);
 
 /* (S) Until no job is queued and none runs, also of those that are added meanwhile; abandoned ones do not count. The
@@ -36,7 +37,7 @@ ROTA_API ROTA_CHECK int rota_executor_drain(rota_executor *executor);
 
 /* Any thread. Queued jobs never run: those who wait for them get -ESHUTDOWN, as does every later call. Blocks until
  * jobs that run, and their threads, have ended; abandoned ones are not waited for. Closing again is 0. -EDEADLK in a
- * job of this executor. A job that waits for the loop whose thread blocks here never ends: drain first. */
+ * job of this executor, which would wait for itself: nothing is closed then; do it in a task, or another thread. A job that waits for the loop whose thread blocks here never ends: drain first. */
 ROTA_API int rota_executor_close(rota_executor *executor);
 
 /* Closes if need be, and frees: nobody may use it any more. NULL is fine. -EDEADLK as close. In a child after fork,

@@ -50,7 +50,9 @@ typedef struct rota_process_options {
     bool kill_on_cancel;          /* a wait or communicate that is cancelled ends it as rota_process_close would */
     bool detach;                  /* closing, and the end of the loop, let it live; closing the loop then leaves the
                                      process to the program, which may reap it */
-    int64_t grace;                /* ending it sends SIGTERM first, and SIGKILL so much later; 0: SIGKILL at once */
+    int64_t grace;                /* ending it (rota_process_close; a rota_process_run that fails, by a timeout say) sends
+                                     SIGTERM first, and SIGKILL so much later; 0: SIGKILL at once. Nobody waits
+                                     for it in the call: the loop sees to it */
 } rota_process_options;
 
 /* A process that was started. Caller-allocated; all-zero bytes are one that was closed. Stays where it is until it is
@@ -99,7 +101,8 @@ typedef struct rota_process_output {
     size_t limit;                 /* most bytes of each; 0: 64 MiB */
     char *out, *err;              /* its output and error output; a 0 behind the last byte; NULL without a pipe */
     size_t out_n, err_n;
-    int status;                   /* wait status, once it has ended, else -1 */
+    int status;                   /* wait status, once it has ended, else -1: so after a timeout or a cancellation, when
+                                     it has not ended yet */
     size_t out_room_, err_room_;
     rota_allocator allocator_;    /* the loop's */
 } rota_process_output;
@@ -115,7 +118,8 @@ ROTA_API ROTA_CHECK int rota_process_communicate(rota_process *process, const vo
 
 /* (S) Spawn, communicate, close. Unless opt says otherwise (ROTA_PROCESS_DEFAULT), output and error output are pipes,
  * and so is the input if there is one (in not NULL), else /dev/null. When it returns with an error, a timeout's say,
- * the process is being ended. Errors of the three. */
+ * the process is being ended (with opt's grace: SIGTERM, and SIGKILL later), output->status is -1, and what it had said
+ * until then is in *output. Errors of the three. */
 ROTA_API ROTA_CHECK int rota_process_run(char *const argv[], const void *in, size_t n, rota_process_output *output,
                                          const rota_process_options *opt);
 

@@ -29,7 +29,8 @@
 extern "C" {
 #endif
 
-/* Starts the server. Once in a process, before it has a thread or opens a loop. On Linux threads are counted as they
+/* Starts the server. Once in a process, before it has a thread or opens a loop: at the beginning of main, not in a task
+ * (rota_run has opened a loop by then, and the answer is -EBUSY). On Linux threads are counted as they
  * are now; on the BSDs and macOS a process that ever had one counts as having several.
  * -EBUSY: there are threads, or a loop is current; -EALREADY: it runs. -EAGAIN, -ENOMEM, -EMFILE, -ENFILE; -ENOTSUP on
  * a system that does not tell how many threads there are. May be called again after it was stopped or has died. In a
@@ -49,7 +50,7 @@ typedef struct rota_workers_options {
 } rota_workers_options;
 
 /* For tasks of the loop that is current; forks nothing yet. Uses the loop's allocator. opt is copied, and may be NULL.
- * -EINVAL, -ENOTCONN (no server), -ENOMEM, -EPERM and -ESHUTDOWN of the loop; *workers is NULL then. */
+ * -EINVAL, -ENOTCONN (the fork server does not run: call rota_fork_server_start first of all in main), -ENOMEM, -EPERM and -ESHUTDOWN of the loop; *workers is NULL then. */
 ROTA_API ROTA_CHECK int rota_workers_new(rota_workers **workers, const rota_workers_options *opt);
 
 /* What a worker runs. in and out are aligned for any type. *out_n, 0 before, says how much of out is the output. The
@@ -83,7 +84,7 @@ typedef struct rota_worker_job {
  * place.
  *
  * -EOWNERDEAD: the worker crashed, exited or was killed while it ran the job; see status. Another one takes its place.
- * -ENOTCONN: there is no server, or it died, with the worker that ran the job. -EMSGSIZE: more input or room for output
+ * -ENOTCONN: the fork server was stopped, or it died, with the worker that ran the job. -EMSGSIZE: more input or room for output
  * than max_job_bytes, or the function claims more output than there is room. -EINVAL (no fn; sizes without memory),
  * -EAGAIN (no_wait and a full queue; no worker could be forked and there is none; three of them died before they began
  * the job), -ENOMEM, -ENOSPC, -EMFILE, -ENFILE (no worker could be had), -ESHUTDOWN (closed, also before the job ran),
