@@ -447,10 +447,12 @@ int rota__dns_files_refresh(struct rota__dns_files *files, int64_t now) {
 
 /* ---- services ---- */
 
-static int service_line(char *line, const char *name) {
+/* The port, if the line is of that service; *tcp: by which of the two. */
+static int service_line(char *line, const char *name, bool *tcp) {
     char *first = next_word(&line, "#"), *port = first ? next_word(&line, "#") : NULL, *word = first;
     char *slash = port ? strchr(port, '/') : NULL;
-    if (!slash || strcmp(slash, "/tcp") != 0)
+    *tcp = slash && strcmp(slash, "/tcp") == 0;
+    if (!*tcp && !(slash && strcmp(slash, "/udp") == 0))
         return -EINVAL;
     *slash = '\0';
     while (word && strcmp(word, name) != 0)
@@ -465,10 +467,13 @@ int rota__dns_service(const rota_allocator *allocator, const char *path, const c
     int rc = *path ? read_file(allocator, path, &text, &size) : -ENOENT;
     if (rc < 0)
         return is_missing(rc) ? -EINVAL : rc;
-    int port = -EINVAL;
+    int port = -EINVAL, udp = -EINVAL;
     at = text;
-    while (port < 0 && (line = next_line(&at)))
-        port = service_line(line, name);
+    while (port < 0 && (line = next_line(&at))) {
+        bool tcp;
+        int found = service_line(line, name, &tcp);
+        *(tcp ? &port : &udp) = tcp || udp < 0 ? found : udp;
+    }
     rota__free(allocator, text, size);
-    return port;
+    return port < 0 ? udp : port;
 }

@@ -73,7 +73,7 @@ const struct rota__dns_host *rota__dns_hosts_find(const struct rota__dns_hosts *
 const struct rota__dns_host *rota__dns_hosts_next(const struct rota__dns_hosts *hosts,
                                                   const struct rota__dns_host *host);
 
-/* The port of a TCP service by its name or alias; -EINVAL: unknown. */
+/* The port of a service by its name or alias, that of TCP if it has one, else of UDP; -EINVAL: unknown. */
 int rota__dns_service(const rota_allocator *allocator, const char *path, const char *name);
 
 #endif

@@ -39,15 +39,23 @@ static int error_of(int eai, int system_error) {
     }
 }
 
-static int look_up(const char *host, const char *service, int family, int flags, struct addrinfo **list) {
+/* With one type, or each address would come once per type. The name of a service may be one of the other type alone
+ * (tftp has no TCP, most others have no UDP any more): the number is the same, and the C library says so before it asks
+ * for the host. */
+static int look_up(const char *host, const char *service, int family, int type, int flags, struct addrinfo **list) {
     struct addrinfo hints;
     memset(&hints, 0, sizeof hints);
     hints.ai_family = family;
-    hints.ai_socktype = SOCK_STREAM; /* else each address comes once per type */
+    hints.ai_socktype = type;
     hints.ai_flags = flags;
     *list = NULL;
     errno = 0;
     int eai = rota__sys->getaddrinfo(host, service, &hints, list);
+    if (eai == EAI_SERVICE && service && !(flags & AI_NUMERICSERV)) {
+        hints.ai_socktype = type == SOCK_STREAM ? SOCK_DGRAM : SOCK_STREAM;
+        errno = 0;
+        eai = rota__sys->getaddrinfo(host, service, &hints, list);
+    }
     int rc = error_of(eai, errno);
     return rc == 0 && !*list ? -ENOENT : rc;
 }
@@ -59,13 +67,13 @@ static int look_up(const char *host, const char *service, int family, int flags,
 struct lookup {
     char host[HOST_MAX + 2], service[SERVICE_MAX + 1];
     bool has_service;
-    int family;
+    int family, type;
     struct addrinfo *list;             /* NULL: taken, or none was found */
 };
 
 static intptr_t run_lookup(void *arg) {
     struct lookup *l = arg;
-    return look_up(l->host, l->has_service ? l->service : NULL, l->family, 0, &l->list);
+    return look_up(l->host, l->has_service ? l->service : NULL, l->family, l->type, 0, &l->list);
 }
 
 static void free_lookup(void *arg) {
@@ -75,7 +83,7 @@ static void free_lookup(void *arg) {
     rota__free(&rota__malloc, l, sizeof *l);
 }
 
-static struct lookup *new_lookup(const char *host, const char *service, int family) {
+static struct lookup *new_lookup(const char *host, const char *service, int family, int type) {
     struct lookup *l = rota__alloc(&rota__malloc, sizeof *l);
     if (!l)
         return NULL;
@@ -83,13 +91,14 @@ static struct lookup *new_lookup(const char *host, const char *service, int fami
     l->has_service = service != NULL;
     (void)strcpy(l->service, service ? service : "");
     l->family = family;
+    l->type = type;
     l->list = NULL;
     return l;
 }
 
-static int resolve_on_thread(rota_task *task, const char *host, const char *service, int family,
+static int resolve_on_thread(rota_task *task, const char *host, const char *service, int family, int type,
                              struct addrinfo **list) {
-    struct lookup *l = new_lookup(host, service, family);
+    struct lookup *l = new_lookup(host, service, family, type);
     if (!l)
         return -ENOMEM;
     struct rota__offload offload = {
@@ -159,22 +168,22 @@ int rota__resolve_check(const char *host, const char *service, int family, bool 
 }
 
 int rota__resolve_number(const char *host, int family, struct addrinfo **list) {
-    return look_up(host, NULL, family, AI_NUMERICHOST, list);
+    return look_up(host, NULL, family, SOCK_STREAM, AI_NUMERICHOST, list);
 }
 
-int rota__resolve(rota_task *task, const char *host, const char *service, int family, struct addrinfo **list,
-                  bool *parked) {
+int rota__resolve(rota_task *task, const char *host, const char *service, int family, int type,
+                  struct addrinfo **list, bool *parked) {
     bool numeric;
     int rc = rota__resolve_check(host, service, family, &numeric);
     if (rc < 0)
         return rc;
     if (numeric) {
-        rc = look_up(host, service, family, AI_NUMERICHOST | AI_NUMERICSERV, list);
+        rc = look_up(host, service, family, type, AI_NUMERICHOST | AI_NUMERICSERV, list);
         if (rc != -ENOENT)
             return rc;
     }
     *parked = true;
-    return resolve_on_thread(task, host, service, family, list);
+    return resolve_on_thread(task, host, service, family, type, list);
 }
 
 int rota_resolve(const char *host, const char *service, int family, rota_address *out, size_t n) {
@@ -187,7 +196,7 @@ int rota_resolve(const char *host, const char *service, int family, rota_address
         return rc;
     if (!out || n == 0 || n > INT32_MAX)
         return -EINVAL;
-    rc = rota__resolve(task, host, service, family, &list, &parked);
+    rc = rota__resolve(task, host, service, family, SOCK_STREAM, &list, &parked);
     if (rc < 0)
         return rc;
     for (struct addrinfo *a = list; a && used < n; a = a->ai_next) {

@@ -10,10 +10,11 @@
 
 struct addrinfo;
 
-/* (S) As rota_resolve, with the system's own list, to be given to rota__sys->freeaddrinfo. The caller has just
- * passed rota__enter. *parked: whether the task waited. */
-int rota__resolve(rota_task *task, const char *host, const char *service, int family, struct addrinfo **list,
-                  bool *parked);
+/* (S) As rota_resolve, with the system's own list, to be given to rota__sys->freeaddrinfo. type, SOCK_STREAM or
+ * SOCK_DGRAM: which port is meant where a service has two. The caller has just passed rota__enter. *parked: whether the
+ * task waited. */
+int rota__resolve(rota_task *task, const char *host, const char *service, int family, int type,
+                  struct addrinfo **list, bool *parked);
 
 /* What may be asked: 0, -EINVAL, -ENAMETOOLONG. *numeric: service is a number, or NULL. */
 int rota__resolve_check(const char *host, const char *service, int family, bool *numeric);

@@ -52,7 +52,7 @@ static int set_up_listener(int fd, const struct addrinfo *a, const rota_listen_o
 static int listen_on(rota_task *task, const char *host, const char *service, const rota_listen_options *opt) {
     struct addrinfo *list;
     bool parked = false;
-    int rc = rota__resolve(task, host, service, AF_UNSPEC, &list, &parked);
+    int rc = rota__resolve(task, host, service, AF_UNSPEC, SOCK_STREAM, &list, &parked);
     if (rc < 0)
         return rc;
     int fd = -1;
@@ -299,7 +299,7 @@ static int dial_dns(rota_task *task, const char *host, const char *service, cons
 static int dial_system(rota_task *task, const char *host, const char *service, const rota_dial_options *opt,
                        int64_t stagger, bool *parked) {
     struct addrinfo *list;
-    int rc = rota__resolve(task, host, service, opt->family, &list, parked);
+    int rc = rota__resolve(task, host, service, opt->family, SOCK_STREAM, &list, parked);
     if (rc < 0)
         return rc;
     rc = dial_list(task, list, stagger, parked);

@@ -55,7 +55,7 @@ static int make_on(rota_task *task, const char *host, const char *service, int f
                    place_fn *place) {
     struct addrinfo *list;
     bool parked = false;
-    int fd = -ENOENT, rc = rota__resolve(task, host, service, family, &list, &parked);
+    int fd = -ENOENT, rc = rota__resolve(task, host, service, family, SOCK_DGRAM, &list, &parked);
     if (rc < 0)
         return rc;
     for (const struct addrinfo *a = list; a && fd < 0; a = a->ai_next)

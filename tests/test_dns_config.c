@@ -224,11 +224,16 @@ Config_test(a_scope_in_the_hosts_file) {
 /* ---- services ---- */
 
 Config_test(services_file) {
-    write_file(services, "http 80/udp\nhttp\t80/tcp www # comment\nbig 70000/tcp\nodd 1/sctp\nbad tcp\n");
+    write_file(services, "http 80/udp\nhttp\t80/tcp www # comment\nbig 70000/tcp\nodd 1/sctp\nbad tcp\n"
+                         "tftp 69/udp\nboth 513/udp\nboth 514/tcp\nboth 515/tcp\nboth 516/udp\n");
     cr_expect_eq(rota_dns_resolve(&dns, "four.test", "http", AF_INET, out, 8), 1);
     cr_expect_str_eq(dns_text(&out[0]), "192.0.2.4:80");
     cr_expect_eq(rota_dns_resolve(&dns, "127.0.0.1", "www", AF_INET, out, 8), 1);
     cr_expect_str_eq(dns_text(&out[0]), "127.0.0.1:80");
+    cr_expect_eq(rota_dns_resolve(&dns, "127.0.0.1", "tftp", AF_INET, out, 8), 1);
+    cr_expect_str_eq(dns_text(&out[0]), "127.0.0.1:69", "of UDP alone");
+    cr_expect_eq(rota_dns_resolve(&dns, "127.0.0.1", "both", AF_INET, out, 8), 1);
+    cr_expect_str_eq(dns_text(&out[0]), "127.0.0.1:514", "the first of TCP");
     static const char *const none[] = { "big", "odd", "bad", "comment", "80/tcp", "nothing" };
     for (size_t i = 0; i < sizeof none / sizeof *none; i++)
         cr_expect_eq(rota_dns_resolve(&dns, "four.test", none[i], AF_INET, out, 8), -EINVAL, "%s", none[i]);

@@ -1,8 +1,10 @@
 /* Name resolution: what is let through, what errors become, and the threads: how many, for whom, and how long. The
  * resolver of the C library is replaced, so that no test needs a network and every order of events can be forced. */
+#include <ctype.h>
 #include <pthread.h>
 #include <sched.h>
 
+#include "rota/net.h"
 #include "tests/net_kit.h"
 
 /* ---- a resolver of our own ---- */
@@ -219,7 +221,65 @@ Resolver_test(unknown_service) {
     rota_address out;
     eai = EAI_SERVICE;
     cr_expect_eq(rota_resolve("127.0.0.1", "80x", AF_UNSPEC, &out, 1), -EINVAL);
-    cr_expect_eq(lookups, 1);
+    cr_expect_eq(lookups, 2, "of TCP, of UDP");
+    return 0;
+}
+
+static char asked_types[5];
+static size_t n_asked;
+
+/* What services(5) would say: the answer depends on the type of socket. */
+static int getaddrinfo_of_types(const char *host, const char *service, const struct addrinfo *hints,
+                                struct addrinfo **list) {
+    bool stream = hints->ai_socktype == SOCK_STREAM;
+    if (!service || !*service || isdigit((unsigned char)*service))
+        return our_getaddrinfo(host, service, hints, list);
+    asked_types[n_asked++ % 4] = stream ? 's' : 'd';
+    if (strcmp(service, "tftp") == 0 && !stream)
+        return our_getaddrinfo(host, "69", hints, list);
+    if (strcmp(service, "http") == 0 && stream)
+        return our_getaddrinfo(host, "80", hints, list);
+    if (strcmp(service, "two") == 0)
+        return our_getaddrinfo(host, stream ? "512" : "513", hints, list);
+    return EAI_SERVICE;
+}
+
+static void forget_types(void) {
+    memset(asked_types, 0, sizeof asked_types);
+    n_asked = 0;
+}
+
+static int resolved_port(const char *service) {
+    rota_address out = {0};
+    forget_types();
+    cr_expect_eq(rota_resolve("name", service, AF_UNSPEC, &out, 1), 1, "%s", service);
+    return ntohs(((struct sockaddr_in *)&out.addr)->sin_port);
+}
+
+static int udp_port(const char *service) {
+    struct sockaddr_in peer = {0};
+    socklen_t len = sizeof peer;
+    forget_types();
+    int fd = rota_udp_connect("name", service, NULL);
+    cr_expect_geq(fd, 0, "%s", service);
+    cr_expect_eq(getpeername(fd, (struct sockaddr *)&peer, &len), 0);
+    rota_close(fd);
+    return ntohs(peer.sin_port);
+}
+
+Resolver_test(services_of_one_type_alone) {
+    shim.getaddrinfo = getaddrinfo_of_types;
+    cr_expect_eq(resolved_port("http"), 80);
+    cr_expect_str_eq(asked_types, "s");
+    cr_expect_eq(resolved_port("tftp"), 69);
+    cr_expect_str_eq(asked_types, "sd");
+    cr_expect_eq(resolved_port("two"), 512);
+    cr_expect_eq(udp_port("two"), 513);
+    cr_expect_str_eq(asked_types, "d");
+    cr_expect_eq(udp_port("tftp"), 69);
+    cr_expect_str_eq(asked_types, "d");
+    cr_expect_eq(udp_port("http"), 80);
+    cr_expect_str_eq(asked_types, "ds");
     return 0;
 }
 

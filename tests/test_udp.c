@@ -110,7 +110,8 @@ Test(udp, outside_of_tasks) {
     cr_expect_eq(rota_udp_connect("::1", "1", NULL), -EPERM);
 }
 
-/* ---- multicast: on the loopback interface alone ---- */
+/* ---- multicast: on the loopback interface, or where Linux has no IPv6 multicast there, on another one, with groups and
+ * hops that do not leave the host ---- */
 
 static rota_address group_of(const char *text) {
     rota_address a;
@@ -141,7 +142,60 @@ static int raw_set_interface(int fd, unsigned interface) {
 #endif
 }
 
-static void multicast(const char *any, const char *group_text, unsigned interface) {
+#ifdef __linux__
+static int plain_socket(const rota_address *any, struct sockaddr_storage *bound) {
+    socklen_t len = sizeof *bound;
+    int fd = socket(any->addr.ss_family, SOCK_DGRAM, 0);
+    cr_expect_eq(bind(fd, (const struct sockaddr *)&any->addr, any->len), 0);
+    cr_expect_eq(getsockname(fd, (struct sockaddr *)bound, &len), 0);
+    return fd;
+}
+
+/* Do datagrams to this group come back here, by that interface? Asked by plain sockets: containers and emulators
+ * may lack the route, the interface's flag or the options. */
+static bool has_multicast(rota_address group, unsigned interface) {
+    bool four = group.addr.ss_family == AF_INET;
+    rota_address any = group_of(four ? "0.0.0.0:0" : "[::]:0");
+    struct sockaddr_storage in_name, out_name;
+    int in = plain_socket(&any, &in_name), out = plain_socket(&any, &out_name);
+    struct group_req join = {.gr_interface = interface, .gr_group = group.addr};
+    struct pollfd p = {.fd = in, .events = POLLIN};
+    ((struct sockaddr_in *)&group.addr)->sin_port = ((struct sockaddr_in *)&in_name)->sin_port; /* where IPv6 has it too */
+    bool works = setsockopt(in, four ? IPPROTO_IP : IPPROTO_IPV6, MCAST_JOIN_GROUP, &join, sizeof join) == 0 &&
+                 raw_set_interface(out, interface) == 0 &&
+                 sendto(out, "?", 1, 0, (struct sockaddr *)&group.addr, group.len) == 1 && poll(&p, 1, 100) == 1;
+    close(in);
+    close(out);
+    return works;
+}
+#else
+static bool has_multicast(rota_address group, unsigned interface) {
+    (void)group, (void)interface;
+    return false; /* not known: either is right */
+}
+#endif
+
+static unsigned loopback_interface(void) {
+    unsigned n = if_nametoindex("lo");
+    return n ? n : if_nametoindex("lo0");
+}
+
+/* The first one that delivers; if none does, loopback. */
+static unsigned interface_for(const char *group) {
+    unsigned found = 0;
+    struct if_nameindex *all = if_nameindex();
+    for (struct if_nameindex *i = all; i && i->if_index && !found; i++)
+        if (has_multicast(group_of(group), i->if_index))
+            found = i->if_index;
+    if (all)
+        if_freenameindex(all);
+    if (!found)
+        printf("no multicast here (%s): its delivery cannot be tested\n", group);
+    return found ? found : loopback_interface();
+}
+
+static void multicast(const char *any, const char *group_text) {
+    unsigned interface = interface_for(group_text);
     char buf[8];
     rota_scope scope;
     int server = rota_udp_bind(any, NULL, NULL), client = rota_udp_bind(any, NULL, NULL);
@@ -159,11 +213,13 @@ static void multicast(const char *any, const char *group_text, unsigned interfac
     cr_expect_eq(rota_udp_set_hops(client, 0), 0);
     cr_expect_eq(rota_udp_set_loop(client, true), 0);
     ssize_t n = rota_sendto(client, "all", 3, 0, (struct sockaddr *)&group.addr, group.len);
+    bool delivers = has_multicast(group, interface);
+    cr_expect(n == 3 || !delivers, "%zd", n);
     if (n == 3) {
         struct io io = {.fd = server, .buf = buf, .n = sizeof buf};
-        rota_timeout_begin(&scope, 3 * ROTA_S);
+        rota_timeout_begin(&scope, delivers ? 10 * ROTA_S : 0);
         n = (ssize_t)rota_scope_end(&scope, receive(&io));
-        cr_expect(n == 3 || n == -ETIMEDOUT, "%zd", n);
+        cr_expect(n == 3 || (!delivers && n == -ETIMEDOUT), "%zd", n);
     }
     cr_expect_eq(rota_udp_leave(server, &group, interface), 0);
     cr_expect_eq(rota_udp_leave(server, &group, interface), -EADDRNOTAVAIL);
@@ -172,13 +228,8 @@ out:
     rota_close(client);
 }
 
-static unsigned loopback_interface(void) {
-    unsigned n = if_nametoindex("lo");
-    return n ? n : if_nametoindex("lo0");
-}
-
 Task_test(udp, multicast_ipv4) {
-    multicast("0.0.0.0", "239.255.77.77", loopback_interface());
+    multicast("0.0.0.0", "239.255.77.77");
     return 0;
 }
 
@@ -187,7 +238,7 @@ Task_test(udp, multicast_ipv6) {
     if (probe < 0)
         return 0;
     close(probe);
-    multicast("::", "[ff01::7777]", loopback_interface());
+    multicast("::", "[ff01::7777]");
     return 0;
 }
 

@@ -563,7 +563,8 @@ typedef struct rota_address {
     socklen_t len;
 } rota_address;
 
-/* (S) Resolves on a thread of the loop's pool; numbers are parsed at once. service: a port, a name of one, or NULL.
+/* (S) Resolves on a thread of the loop's pool; numbers are parsed at once. service: a port, a name of one
+ * (where TCP and UDP differ, of TCP), or NULL.
  * At most n addresses go to out, in getaddrinfo's order; how many is returned. Cancelled, it returns at once and the
  * thread finishes alone; closing the loop does not wait for it either. Names with bytes that no name has are refused,
  * not passed on.
