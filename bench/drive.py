@@ -217,6 +217,7 @@ def arguments():
     p.add_argument('--charts', default='bench-charts', metavar='FOLDER', help='where charts go (bench-charts)')
     p.add_argument('--build', required=True, help=argparse.SUPPRESS)
     a = p.parse_args()
+    a.build = os.path.abspath(a.build)   # peers are built in folders of their own
     a.runs = a.runs or (QUICK_RUNS if a.quick else 11)
     return a
 

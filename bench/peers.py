@@ -39,7 +39,8 @@ def run(command, folder, env=None, timeout=300):
         return str(error)[-120:]
     if done.returncode == 0:
         return None
-    lines = [x for x in (done.stderr + done.stdout).split('\n') if 'error' in x.lower() or 'not found' in x] or ['it failed']
+    tells = ('error', 'not found', 'cannot')
+    lines = [x for x in (done.stderr + done.stdout).split('\n') if any(t in x.lower() for t in tells)] or ['it failed']
     return f'{os.path.basename(command[0])}: {lines[0].strip()[-120:]}'
 
 

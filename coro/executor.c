@@ -594,21 +594,6 @@ static int own_executor(rota_loop *loop, rota_executor **e) {
     return rc;
 }
 
-/* The loop's port to an executor; made if there is none. */
-static int find_port(rota_loop *loop, rota_executor *e, struct rota__port **out) {
-    struct rota__tasks *tasks = rota__tasks_of(loop);
-    int rc = e ? 0 : own_executor(loop, &e);
-    if (rc < 0)
-        return rc;
-    if (e->forks != rota__forks)
-        return -EINVAL;
-    struct rota__port *port = tasks->ports;
-    while (port && port->executor != e)
-        port = port->next;
-    *out = port ? port : new_port(tasks, e);
-    return *out ? 0 : -ENOMEM;
-}
-
 /* Also when the loop could not end its tasks, because polling failed: what they have queued never runs, and what
  * runs is waited for, since it works on their memory. */
 static void close_port(struct rota__port *port) {
@@ -630,7 +615,9 @@ static void close_port(struct rota__port *port) {
     unref(e);
 }
 
-void rota__executors_leave(rota_loop *loop) {
+/* The loop has closed, all its tasks have ended: it lets go of the executors it used, and its own one ends, with
+ * its threads. Waits for no abandoned job. */
+static void leave_executors(rota_loop *loop) {
     struct rota__tasks *tasks = rota__tasks_of(loop);
     /* In a child after fork the threads do not exist, and one may have held a lock. */
     bool forked = loop->forks != rota__forks;
@@ -645,6 +632,22 @@ void rota__executors_leave(rota_loop *loop) {
         return;
     (void)rota_executor_free(tasks->executor);
     tasks->executor = NULL;
+}
+
+/* The loop's port to an executor; made if there is none. */
+static int find_port(rota_loop *loop, rota_executor *e, struct rota__port **out) {
+    struct rota__tasks *tasks = rota__tasks_of(loop);
+    tasks->leave_executors = leave_executors;
+    int rc = e ? 0 : own_executor(loop, &e);
+    if (rc < 0)
+        return rc;
+    if (e->forks != rota__forks)
+        return -EINVAL;
+    struct rota__port *port = tasks->ports;
+    while (port && port->executor != e)
+        port = port->next;
+    *out = port ? port : new_port(tasks, e);
+    return *out ? 0 : -ENOMEM;
 }
 
 /* ---- the calls ---- */

@@ -28,8 +28,4 @@ struct rota__offload {
  * abandoned; errors as rota_offload. Unless it was abandoned arg is the caller's again. */
 int rota__offload(rota_task *task, struct rota__offload *offload, intptr_t *value);
 
-/* The loop has closed, all its tasks have ended: it lets go of the executors it used, and its own one ends, with
- * its threads. Waits for no abandoned job. */
-void rota__executors_leave(rota_loop *loop);
-
 #endif

@@ -5,7 +5,6 @@
  * which outlive tasks: a task's stack serves the next task as soon as it has ended, whatever handles there are.
  */
 #include "coro/task.h"
-#include "coro/executor.h"
 
 #include <string.h>
 
@@ -76,7 +75,8 @@ static void free_stacks(struct rota__tasks *tasks) {
 static void free_tasks(rota_loop *loop) {
     struct rota__tasks *tasks = rota__tasks_of(loop);
     struct rota__task_slab *slab;
-    rota__executors_leave(loop); /* first: where tasks could not be ended, threads still work on their stacks */
+    if (tasks->leave_executors)
+        tasks->leave_executors(loop); /* first: where tasks could not be ended, threads still work on their stacks */
     for (slab = tasks->slabs; slab; slab = slab->next)
         for (size_t i = 0; i < slab->n; i++)
             if (slab->tasks[i].state == ROTA__TASK_LIVE)

@@ -133,7 +133,8 @@ struct rota__tasks {
     struct rota__runner *idle[ROTA__STACK_CLASSES];
     struct rota__stack_pool stacks;
     struct rota_executor *executor;       /* the loop's own; NULL: none was needed yet (executor.c) */
-    struct rota__port *ports;                   /* to the executors that it uses */
+    struct rota__port *ports;             /* to the executors that it uses; */
+    void (*leave_executors)(rota_loop *); /* NULL: it never used one (whose code a static program need not have) */
     ROTA__SANITIZE_FIBER fiber;           /* the loop's own stack */
     struct rota__overflow overflow;       /* report_overflow: see overflow.h */
     struct rota__stack adopted;           /* of the last task that ended on its caller's memory: only for */

@@ -152,7 +152,7 @@ static int poll_step(rota_loop *loop, int64_t wait_ns) {
 
 static void dispatch_rest(rota_loop *loop) {
     if (atomic_load_explicit(&loop->inbox->signals_pending, memory_order_relaxed))
-        rota__signals_deliver(loop);
+        loop->signal_calls->deliver(loop);
     if (loop->again)
         rota__fd_run_again(loop);
     rota__fd_check_stale(loop);
@@ -384,7 +384,8 @@ static void drop_owned(rota_loop *loop) {
 /* In a child after fork everything but memory and our descriptors belongs to the parent's loop too. */
 static void close_parts(rota_loop *loop, bool forked) {
     (void)rota__trace_file_close(loop, forked);
-    rota__signals_stop_all(loop);
+    if (loop->signal_calls)
+        loop->signal_calls->stop_all(loop);
     rota__fd_stop_all(loop);
     rota__timers_clear(&loop->timers);
     rota__inbox_close(loop->inbox);

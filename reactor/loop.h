@@ -92,6 +92,7 @@ struct rota_loop {
     struct rota__poll poll;
     struct rota__inbox *inbox;
     rota_signal *signals;         /* started watchers of this loop */
+    const struct rota__signal_calls *signal_calls; /* NULL: it never had one */
     struct rota__signal_port signal_port;
     struct rota__children children;
 

@@ -1,6 +1,6 @@
 /* Signal watchers: a process-wide table, one handler for all signals, and delivery in the loops' turns.
  *
- * It offers rota_signal_* and, to the loop, rota__signals_deliver and rota__signals_stop_all. Invariant: a loop
+ * It offers rota_signal_* and, to the loop, struct rota__signal_calls. Invariant: a loop
  * is in the handler's list exactly while it has a started watcher, and no handler that could have seen it there
  * runs any more when stop or close returns. It must not know of pollers nor of the inbox's workings.
  *
@@ -192,7 +192,7 @@ static void call(rota_loop *loop, rota_signal *w) {
 /* A callback may stop and free any watcher: the cursor steps aside (unlink_watcher). One that is stopped and
  * started again comes back at the end; the bound keeps such a callback from running here for ever. What it
  * leaves over has set signals_pending once more. */
-void rota__signals_deliver(rota_loop *loop) {
+static void deliver(rota_loop *loop) {
     struct rota__signal_port *port = &loop->signal_port;
     atomic_store(&loop->inbox->signals_pending, 0);
     port->cursor = loop->signals;
@@ -209,10 +209,12 @@ void rota__signals_deliver(rota_loop *loop) {
     port->cursor = NULL;
 }
 
-void rota__signals_stop_all(rota_loop *loop) {
+static void stop_all(rota_loop *loop) {
     while (loop->signals)
         stop(loop, loop->signals);
 }
+
+static const struct rota__signal_calls calls = { .deliver = deliver, .stop_all = stop_all };
 
 /* ---- public ---- */
 
@@ -252,6 +254,7 @@ int rota_signal_start(rota_loop *loop, rota_signal *w) {
         table[w->signo].users++;
         port_add(loop, w->signo);
         link_watcher(loop, w);
+        loop->signal_calls = &calls;
     }
     unlock();
     /* It may have come after the handler was there and before the handler could find this loop. (The wake is for a

@@ -14,8 +14,11 @@ struct rota__signal_port {
     rota_signal *cursor;                            /* the loop's alone: whom a delivery visits next */
 };
 
-/* The signal watchers of this loop: calls those whose signal has come; stops all. */
-void rota__signals_deliver(rota_loop *loop);
-void rota__signals_stop_all(rota_loop *loop);
+/* What a loop with signal watchers asks of them; the loop has it from its first one on, so that signals.c is in those
+ * static programs alone that use it. */
+struct rota__signal_calls {
+    void (*deliver)(rota_loop *loop);       /* calls those whose signal has come */
+    void (*stop_all)(rota_loop *loop);
+};
 
 #endif
