@@ -191,6 +191,14 @@ void rota_child_init(rota_child *c, pid_t pid, void (*fn)(rota_child *child, int
 
 void rota__child_adopt(rota_child *c, int pidfd) { c->pidfd_ = pidfd; }
 
+static void stop_all(rota_loop *loop) {
+    while (loop->children.first) {
+        rota_child *c = loop->children.first;
+        c->state_ &= (uint8_t)~BY_SIGNAL;
+        stop(c);
+    }
+}
+
 int rota_child_start(rota_loop *loop, rota_child *c) {
     int rc = rota__loop_check(loop);
     if (rc < 0)
@@ -200,6 +208,7 @@ int rota_child_start(rota_loop *loop, rota_child *c) {
     if (c->state_ & STARTED)
         return -EALREADY;
     link_child(loop, c);
+    loop->children.stop_all = stop_all;
     /* Whatever keeps the descriptor from being had or watched, the signal needs none of it. */
     if (watch_by_fd(loop, c) == 0)
         return 0;
@@ -236,12 +245,4 @@ int rota_child_kill(rota_child *c, int signo) {
             return rc;
     }
     return rota__sys->kill(c->pid, signo);
-}
-
-void rota__children_stop_all(rota_loop *loop) {
-    while (loop->children.first) {
-        rota_child *c = loop->children.first;
-        c->state_ &= (uint8_t)~BY_SIGNAL;
-        stop(c);
-    }
 }

@@ -8,6 +8,7 @@
 struct rota__children {
     rota_child *first;         /* started, latest first */
     rota_child *cursor;        /* whom a sweep visits next */
+    void (*stop_all)(rota_loop *); /* for the closing of the loop; NULL: it never watched a child */
     size_t by_signal;          /* those that only SIGCHLD tells of */
     rota_signal signal;
     rota_soon sweep;
@@ -22,8 +23,5 @@ bool rota__child_ended(rota_child *child, int *status);
 
 /* rota_child_stop while the loop closes. */
 void rota__child_forget(rota_child *child);
-
-/* For the closing of the loop, after everybody who is told of it. */
-void rota__children_stop_all(rota_loop *loop);
 
 #endif

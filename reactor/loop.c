@@ -397,7 +397,8 @@ static void close_parts(rota_loop *loop, bool forked) {
     if (loop->upper)
         loop->upper->free(loop);
     drop_owned(loop);
-    rota__children_stop_all(loop);
+    if (loop->children.stop_all)
+        loop->children.stop_all(loop);
     free_garbage(loop);
     rota__timers_free(&loop->timers);
     rota__fd_table_free(&loop->fds, &loop->allocator);

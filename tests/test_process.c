@@ -538,7 +538,7 @@ static intptr_t talk_and_see_it_close(void *p) {
 Task_test(process, closing_wakes_those_who_wait) {
     rota_process *p = malloc(sizeof *p);
     rota_task *a, *b;
-    cr_expect_eq(spawn(p, "sleep 1000", &(rota_process_options){.out = ROTA_PROCESS_PIPE}), 0);
+    cr_expect_eq(spawn(p, "exec sleep 1000", &(rota_process_options){.out = ROTA_PROCESS_PIPE}), 0);
     cr_expect_eq(rota_spawn(&a, wait_and_see_it_close, p, NULL), 0);
     cr_expect_eq(rota_spawn(&b, talk_and_see_it_close, p, NULL), 0);
     cr_expect_eq(rota_sleep(1), 0);
@@ -687,7 +687,7 @@ static intptr_t talk_for_ever(void *p) {
 Task_test(process, a_cancelled_communicate_leaves_it_open) {
     rota_process p;
     rota_process_options opt = {.in = ROTA_PROCESS_PIPE, .out = ROTA_PROCESS_PIPE, .kill_group = true};
-    cr_expect_eq(spawn(&p, "sleep 1000", &opt), 0);
+    cr_expect_eq(spawn(&p, "exec sleep 1000", &opt), 0);
     cr_expect_eq(rota_timeout(ROTA_MS, talk_for_ever, &p), -ETIMEDOUT);
     cr_expect_eq(rota_process_status(&p, NULL), -EAGAIN);
     cr_expect_eq(rota_process_kill(&p, SIGKILL), 0);
@@ -708,7 +708,7 @@ Task_test(process, one_talk_at_a_time) {
     rota_task *talker;
     rota_process_output o = {0};
     rota_process_options opt = {.out = ROTA_PROCESS_PIPE};
-    cr_expect_eq(spawn(&p, "sleep 1000", &opt), 0);
+    cr_expect_eq(spawn(&p, "exec sleep 1000", &opt), 0);
     cr_expect_eq(rota_spawn(&talker, talk_and_see_it_close, &p, NULL), 0);
     cr_expect_eq(rota_sleep(1), 0);
     cr_expect_eq(rota_process_communicate(&p, NULL, 0, &o), -EBUSY);

@@ -139,8 +139,12 @@ static intptr_t serve_body(void *unused) {
     return rota_http_serve("127.0.0.1", "0", handle, NULL, &(rota_http_serve_options){ .serve.drain = 0 });
 }
 
-static const struct scenario client_scenario = { "http client", begin_client, client_body, nothing, end_client, NULL, false };
-static const struct scenario stream_scenario = { "http stream", begin_stream, stream_body, nothing, end_stream, NULL, false };
+static const struct scenario client_scenario = {
+    .name = "http client", .begin = begin_client, .body = client_body, .reuse = nothing, .end = end_client,
+};
+static const struct scenario stream_scenario = {
+    .name = "http stream", .begin = begin_stream, .body = stream_body, .reuse = nothing, .end = end_stream,
+};
 
 Test(everywhere_http, client) { everywhere(&client_scenario); }
 Test(everywhere_http, server) { everywhere(&stream_scenario); }

@@ -105,7 +105,8 @@ ROTA_API ROTA_CHECK int rota_loop_set_trace(rota_loop *loop, rota_trace_fn *fn, 
  * the process's id is added to a path without %p.
  *
  * 0; -EALREADY (it has a file), -EINVAL (also an empty path), -ENAMETOOLONG (over 1023 bytes), -EPERM, -ESHUTDOWN,
- * -ENOMEM, errors of open(2), and of pwrite(2): -ESPIPE for what is no regular file. */
+ * -ENOMEM, -ENOTSUP (a build with -Dtrace_file=false), errors of open(2), and of pwrite(2): -ESPIPE for what is no
+ * regular file. */
 ROTA_API ROTA_CHECK int rota_trace_to_file(rota_loop *loop, const char *path);
 
 /* The name of a kind, "switch in" for example; "?" for what is none. Any thread. */
