@@ -51,11 +51,21 @@ static __attribute__((noinline, cold)) void enters_watched(rota_loop *loop, rota
         rota__trace_enters(entry);
 }
 
-/* Leaves the running task, whose context goes to *save, and which either is queued somewhere or has ended. */
-static inline __attribute__((always_inline)) int switch_away(rota_loop *loop, ROTA__SANITIZE_FIBER *fiber,
-                                                             void **save) {
+static inline __attribute__((always_inline)) int switch_to(rota_loop *loop, rota_ready *entry,
+                                                           ROTA__SANITIZE_FIBER *fiber, void **save) {
+    rota__ready_drop(&loop->ready, entry);
+    rota_task *next = (rota_task *)entry; /* its first member */
+    loop->running = next;
+    if (save == &next->ready.hint_)
+        return next->woken; /* it was the only one, and is the next one */
+    return rota__fiber_switch(fiber, save, rota__task_fiber(next), next->ready.hint_, next->woken);
+}
+
+/* Nothing in the ring, or a callback is next, or a chunk of the budget is spent. Out of line, and a tail call: so what
+ * is usual calls nothing, and saves no registers. */
+static __attribute__((noinline)) int switch_slowly(rota_loop *loop, ROTA__SANITIZE_FIBER *fiber, void **save) {
     rota_ready *entry = rota__ready_peek(&loop->ready);
-    if (__builtin_expect(!entry || entry->run_ != rota__task_run || --loop->budget <= 0, 0)) {
+    if (!entry || entry->run_ != rota__task_run || --loop->budget <= 0) {
         if (loop->watched)
             left_watched(loop);
         if (!entry || entry->run_ != rota__task_run || rota__loop_budget_spent(loop))
@@ -63,12 +73,17 @@ static inline __attribute__((always_inline)) int switch_away(rota_loop *loop, RO
         if (loop->watched)
             enters_watched(loop, entry);
     }
-    rota__ready_drop(&loop->ready, entry);
-    rota_task *next = (rota_task *)entry; /* its first member */
-    loop->running = next;
-    if (save == &next->ready.hint_)
-        return next->woken; /* it was the only one, and is the next one */
-    return rota__fiber_switch(fiber, save, rota__task_fiber(next), next->ready.hint_, next->woken);
+    return switch_to(loop, entry, fiber, save);
+}
+
+/* Leaves the running task, whose context goes to *save, and which either is queued somewhere or has ended. */
+static inline __attribute__((always_inline)) int switch_away(rota_loop *loop, ROTA__SANITIZE_FIBER *fiber,
+                                                             void **save) {
+    rota_ready *entry = rota__ready_first(&loop->ready);
+    if (__builtin_expect(!entry || entry->run_ != rota__task_run || loop->budget <= 1, 0))
+        return switch_slowly(loop, fiber, save);
+    loop->budget--;
+    return switch_to(loop, entry, fiber, save);
 }
 
 /* From the loop's stack into a task. */
@@ -101,18 +116,25 @@ static int64_t time_to_watch(const rota_task *task, const struct rota__wait *wai
     return task->due != INT64_MIN && task->due < wait->until ? task->due : wait->until;
 }
 
-int rota__park(rota_task *task, struct rota__wait *wait) {
-    rota_loop *loop = task->loop;
-    if (__builtin_expect(task->flags & ROTA__TASK_CANARY, 0))
+/* As switch_slowly: for what is not usual. */
+static __attribute__((noinline)) int park_slowly(rota_task *task, int64_t when) {
+    if (task->flags & ROTA__TASK_CANARY)
         check_canary(task);
+    if (when != ROTA_FOREVER)
+        rota__task_watch(task, when);
+    ROTA__SANITIZE_FIBER here;
+    return switch_away(task->loop, own_fiber(task, &here), &task->ready.hint_);
+}
+
+int rota__park(rota_task *task, struct rota__wait *wait) {
     wait->task = task;
     task->wait = wait;
     task->fast = ROTA__FAST_CALLS;
     int64_t when = time_to_watch(task, wait);
-    if (when != ROTA_FOREVER)
-        rota__task_watch(task, when);
+    if (__builtin_expect(when != ROTA_FOREVER || task->flags & ROTA__TASK_CANARY, 0))
+        return park_slowly(task, when);
     ROTA__SANITIZE_FIBER here;
-    return switch_away(loop, own_fiber(task, &here), &task->ready.hint_);
+    return switch_away(task->loop, own_fiber(task, &here), &task->ready.hint_);
 }
 
 bool rota__wake(rota_task *task, int value) {
@@ -144,14 +166,28 @@ void rota__breathe(rota_task *task) {
     (void)switch_away(task->loop, own_fiber(task, &here), &task->ready.hint_);
 }
 
-int rota_yield(void) {
+/* As switch_slowly. frame: the caller's, for rota__enter. */
+static __attribute__((noinline)) int yield_slowly(const void *frame) {
     rota_task *self;
-    int rc = rota__enter(&self);
+    int rc = rota__enter_from(&self, frame);
     if (rc < 0)
         return rc;
     breathe(self);
     ROTA__SANITIZE_FIBER here;
-    return switch_away(rota__current, own_fiber(self, &here), &self->ready.hint_);
+    return switch_away(self->loop, own_fiber(self, &here), &self->ready.hint_);
+}
+
+int rota_yield(void) {
+    rota_loop *loop = rota__current;
+    rota_task *self = loop ? loop->running : NULL;
+    if (__builtin_expect(!self || self->depth || loop->now >= self->due || loop->foreign_idle, 0) ||
+        __builtin_expect(!rota__ready_has_room(&loop->ready), 0))
+        return yield_slowly(__builtin_dwarf_cfa());
+    self->woken = 0;
+    self->fast = ROTA__FAST_CALLS;
+    rota__ready_push_ring(&loop->ready, &self->ready);
+    ROTA__SANITIZE_FIBER here;
+    return switch_away(loop, own_fiber(self, &here), &self->ready.hint_);
 }
 
 /* A child that starts eagerly runs until it first stops; its spawner, at the front of the queue, is next. */

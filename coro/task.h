@@ -162,16 +162,20 @@ int rota__refuse(rota_task *task);
 /* The running task, in *task, if it may call something that suspends: 0; -EPERM outside of tasks, -ECANCELED
  * when its scope refuses. The first line of every (S) call. The check is one comparison, because a cancelled
  * scope is one that was due at the beginning of time. */
-static inline __attribute__((always_inline)) int rota__enter(rota_task **task) {
+static inline __attribute__((always_inline)) int rota__enter_from(rota_task **task, const void *frame) {
     rota_loop *loop = rota__current;
     if (__builtin_expect(!loop || !loop->running, 0))
         return -EPERM;
     rota_task *self = *task = loop->running;
     if (__builtin_expect(self->depth, 0))
-        rota__scope_repair(self, NULL, __builtin_dwarf_cfa());
+        rota__scope_repair(self, NULL, frame);
     if (__builtin_expect(loop->now >= self->due, 0))
         return rota__refuse(self);
     return 0;
+}
+
+static inline __attribute__((always_inline)) int rota__enter(rota_task **task) {
+    return rota__enter_from(task, __builtin_dwarf_cfa());
 }
 
 /* The same where the public call around has left forgotten scopes: by rota__leave_forgotten or rota__enter. */

@@ -84,13 +84,22 @@ static inline bool rota__ready_empty(const struct rota__ready_queue *q) {
 
 static inline uint32_t rota__ready_in_ring(const struct rota__ready_queue *q) { return q->tail - q->head; }
 
-static inline void rota__ready_push(struct rota__ready_queue *q, rota_ready *entry) {
-    if (__builtin_expect(q->tail - q->head > q->mask || q->list_first, 0)) {
-        rota__ready_push_list(q, entry);
-        return;
-    }
+/* In the ring: and nothing stands behind it. */
+static inline bool rota__ready_has_room(const struct rota__ready_queue *q) {
+    return q->tail - q->head <= q->mask && !q->list_first;
+}
+
+/* Where there is room. */
+static inline void rota__ready_push_ring(struct rota__ready_queue *q, rota_ready *entry) {
     rota__ready_mark(entry, (rota_ready *)((uintptr_t)q->tail << 1 | 1));
     q->ring[q->tail++ & q->mask] = entry;
+}
+
+static inline void rota__ready_push(struct rota__ready_queue *q, rota_ready *entry) {
+    if (__builtin_expect(rota__ready_has_room(q), 1))
+        rota__ready_push_ring(q, entry);
+    else
+        rota__ready_push_list(q, entry);
 }
 
 /* In front of everything: for an entry that only stepped aside. False, and nothing done, when the ring is full. */
@@ -102,7 +111,12 @@ static inline bool rota__ready_push_front(struct rota__ready_queue *q, rota_read
     return true;
 }
 
-/* The next entry, which stays queued; NULL when there is none. */
+/* The next entry, which stays queued; NULL when the ring is empty. */
+static inline rota_ready *rota__ready_first(const struct rota__ready_queue *q) {
+    return q->head != q->tail ? q->ring[q->head & q->mask] : NULL;
+}
+
+/* The same, where NULL means that nothing is ready. */
 static inline rota_ready *rota__ready_peek(struct rota__ready_queue *q) {
     if (__builtin_expect(q->head == q->tail, 0))
         return rota__ready_refill(q);
