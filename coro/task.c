@@ -277,7 +277,10 @@ static int take_runner(struct rota__tasks *tasks, const rota_spawn_options *opt,
     int size_class = opt->stack_size ? rota__stack_class_of(&tasks->stacks, size) : tasks->default_class;
     if (size_class >= 0 && tasks->idle[size_class]) {
         *runner = tasks->idle[size_class];
-        tasks->idle[size_class] = (*runner)->next;
+        struct rota__runner *next = tasks->idle[size_class] = (*runner)->next;
+        __builtin_prefetch(next);
+        __builtin_prefetch((char *)next + 64);
+        __builtin_prefetch((char *)next + 128);
         return 0;
     }
     int rc = rota__stack_get(&tasks->stacks, size, &stack);
