@@ -100,6 +100,10 @@ static bool is_connected(const rota_loop *loop) {
     return loop->watchers || loop->n_signals || loop->jobs || atomic_load(&loop->inbox->remotes);
 }
 
+/* From here until awake, other threads make the system call that wakes the wait. What they did before is seen here,
+ * or by the checks in between: see inbox.c. False: there must be no wait. */
+static bool sleeps(rota_loop *loop, int64_t wait_ns) { return wait_ns > 0 && rota__inbox_sleep(loop->inbox); }
+
 /* A virtual clock stands still until there is nothing else to do at all: no ready work, no job of a thread
  * under way, no descriptor ready. Then it jumps to the next deadline. */
 static int poll_virtual(rota_loop *loop, int64_t wait_ns) {
@@ -107,6 +111,8 @@ static int poll_virtual(rota_loop *loop, int64_t wait_ns) {
     int64_t next = idle ? rota__timers_next(&loop->timers) : ROTA_FOREVER;
     bool may_jump = next != ROTA_FOREVER && !loop->jobs;
     bool may_wait = idle && !may_jump && rota__loop_alive(loop);
+    if (may_wait && !sleeps(loop, wait_ns))
+        wait_ns = 0;
     int n = may_wait || is_connected(loop) ? rota__poll_rounds(loop, may_wait ? wait_ns : 0) : 0;
     if (n != 0 || !may_jump || rota__inbox_take(loop) || atomic_load(&loop->inbox->signals_pending))
         return n;
@@ -122,7 +128,7 @@ static int poll_virtual(rota_loop *loop, int64_t wait_ns) {
 }
 
 static int poll_real(rota_loop *loop, int64_t wait_ns) {
-    int64_t timeout = wait_ns;
+    int64_t timeout = sleeps(loop, wait_ns) ? wait_ns : 0;
     if (must_not_wait(loop) || !rota__loop_alive(loop))
         timeout = 0;
     if (timeout > 0) {
@@ -138,11 +144,7 @@ static int poll_real(rota_loop *loop, int64_t wait_ns) {
     return rota__poll_rounds(loop, timeout);
 }
 
-/* From here until awake, other threads make the system call that wakes the wait. What they did before is seen
- * here, or by the checks in between: see inbox.c. */
 static int poll_step(rota_loop *loop, int64_t wait_ns) {
-    if (wait_ns > 0 && !rota__inbox_sleep(loop->inbox))
-        wait_ns = 0;
     int rc = loop->is_virtual ? poll_virtual(loop, wait_ns) : poll_real(loop, wait_ns);
     rota__inbox_awake(loop->inbox);
     (void)rota__inbox_take(loop);
@@ -352,6 +354,7 @@ int rota_loop_new(rota_loop **out, const rota_loop_options *opt) {
     }
     loop->now = rota__sys->now();
     rota__timers_init(&loop->timers, &loop->allocator, loop->now);
+    loop->timers.next_is_asked = loop->is_virtual;
     if (!rota__current)
         rota__current = loop;
     rota__trace_from_environment(loop);

@@ -236,6 +236,14 @@ static inline void mark_empty(struct rota__timers *ts, const struct slot *slot) 
     ts->occupied[slot->level] &= ~(UINT64_C(1) << slot->index);
 }
 
+/* The last tick of the slot, or target if that is before it. */
+static int64_t last_tick(const struct slot *slot, int64_t target) {
+    int64_t last = slot->start | ((INT64_C(1) << slot->level * ROTA__WHEEL_BITS) - 1);
+    return last < target ? last : target;
+}
+
+static int64_t between(int64_t least, int64_t x, int64_t most) { return x < least ? least : x > most ? most : x; }
+
 /* Lets the wheel run on: to the first slot if it starts at or before target, whose timers are placed anew, and
  * true; else to target, and false. Slot by slot, so that the heap stays as small as one tick's timers; empty
  * slots are never visited, so a jump of years costs no more than what lay in between. */
@@ -243,9 +251,12 @@ static bool advance(struct rota__timers *ts, int64_t target, uint64_t limit) {
     struct slot slot;
 
     if (first_slot(ts, &slot) && slot.start <= target) {
+        rota_timer *list = take_list(&ts->slots[slot.level][slot.index]);
         ts->tick = slot.start;
+        if (list && !list->next_ && slot.level > 0) /* nothing comes before the only one: straight there */
+            ts->tick = between(slot.start, rota__timers_tick(list->deadline_), last_tick(&slot, target));
         mark_empty(ts, &slot);
-        place_list(ts, take_list(&ts->slots[slot.level][slot.index]), limit);
+        place_list(ts, list, limit);
         return true;
     }
     if (ts->tick < target)
@@ -318,7 +329,7 @@ rota_timer *rota__timers_pop(struct rota__timers *ts, int64_t now, uint64_t limi
         return first;
     }
     ts->starved = false;
-    ts->wake = next_wake(ts, first);
+    ts->wake = ts->next_is_asked && !first && !ts->incoming ? now + 1 : next_wake(ts, first);
     return NULL;
 }
 

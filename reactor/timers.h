@@ -47,6 +47,7 @@ struct rota__timers {
     rota_timer *spill;        /* belongs into the heap, which is full and cannot grow */
     struct rota__timer_key *heap;
     size_t heap_n, heap_room;
+    bool next_is_asked;       /* before each wait: so pop need not find out when it must be called again */
     bool starved;             /* growing failed in this step: do not ask again for each timer */
     const rota_allocator *allocator;
 

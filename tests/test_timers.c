@@ -130,6 +130,50 @@ Test(timers, never_early, .init = begin) {
     end();
 }
 
+/* The wheel goes straight to the only timer of a slot, but not past the time; one that comes later is still sorted in. */
+Test(timers, only_one_of_its_slot, .init = begin) {
+    rota_timer far = { 0 }, near = { 0 };
+    int64_t when = now + 5000 * TICK;
+    rota__timers_arm(&ts, &far, when);
+    for (; now < when - 2 * TICK; now += 97 * TICK) {
+        expect_pop(NULL);
+        sound();
+        cr_assert_eq(rota__timers_next(&ts), when);
+        rota__timers_arm(&ts, &near, now + TICK / 2);
+        now += TICK;
+        expect_pop(&near);
+        sound();
+    }
+    now = when;
+    expect_pop(&far);
+    expect_pop(NULL);
+    end();
+}
+
+/* Where the next deadline is asked for before each wait, wake is a bound only, and still one. */
+Test(timers, bound_where_next_is_asked, .init = begin) {
+    rota_timer first = { 0 }, second = { 0 };
+    ts.next_is_asked = true;
+    rota__timers_arm(&ts, &first, now);
+    rota__timers_arm(&ts, &second, now + DAY);
+    expect_pop(&first);
+    rota__timers_arm(&ts, &first, now); /* as its callback would: for the next step */
+    expect_pop(&first);
+    expect_pop(NULL);
+    cr_assert_eq(rota__timers_wake(&ts), now + 1);
+    sound();
+    cr_assert_eq(rota__timers_next(&ts), now + DAY);
+    uint64_t limit = rota__timers_order(&ts);
+    rota__timers_arm(&ts, &first, now + 1);
+    now++;
+    cr_assert_null(rota__timers_pop(&ts, now, limit));
+    cr_assert_leq(rota__timers_wake(&ts), now); /* it waits for the next step */
+    sound();
+    expect_pop(&first);
+    rota__timers_disarm(&ts, &second);
+    end();
+}
+
 Test(timers, equal_deadlines_first_armed_first, .init = begin) {
     enum { N = 300 };
     rota_timer *timers = some_timers(N);
