@@ -2,29 +2,10 @@
  * ends, with success or an error, and gives back every descriptor and byte, and every process. */
 #include <sys/wait.h>
 
-#include "reactor/sys.h"
 #include "rota.h"
-#include "tests/harness.h"
-#include "tests/support.h"
+#include "tests/fault_kit.h"
 
-enum call { SPAWN, PIPE, BLOCKING, PIDFD, PIDFD_SIGNAL, REAP, READ, WRITE, SIGACTION, CALLS };
-
-static struct {
-    size_t made[CALLS];
-    enum call kind;
-    size_t at;
-    int error;
-    bool on;
-} faults;
-
-static int fault(enum call kind) {
-    size_t n = ++faults.made[kind];
-    bool hit = faults.at && kind == faults.kind && (n == faults.at || (faults.on && n > faults.at));
-    return hit ? faults.error : 0;
-}
-
-#define REAL rota__sys_real
-#define WITH_FAULT(kind, call) do { int e_ = fault(kind); return e_ ? e_ : (call); } while (0)
+enum { SPAWN = FAULT_OWN, SIGACTION };
 
 static bool hide_pidfds;
 
@@ -32,45 +13,28 @@ static int sys_spawn(const struct rota__spawn *how, pid_t *pid, int *pidfd) {
     int rc = fault(SPAWN);
     if (rc < 0)
         return rc;
-    rc = REAL.spawn(how, pid, pidfd);
+    rc = rota__sys_real.spawn(how, pid, pidfd);
     if (*pidfd >= 0) {
-        REAL.close(*pidfd); /* so that pidfd_open is called */
+        rota__sys_real.close(*pidfd); /* so that pidfd_open is called */
         *pidfd = -1;
     }
     return rc;
 }
 
 static int sys_pidfd_open(pid_t pid) {
-    if (hide_pidfds)
-        return -ENOSYS;
-    WITH_FAULT(PIDFD, REAL.pidfd_open(pid));
+    int error = hide_pidfds ? -ENOSYS : fault(FAULT_pidfd_open);
+    return error ? error : rota__sys_real.pidfd_open(pid);
 }
 
-static int sys_pipe(int fds[2]) { WITH_FAULT(PIPE, REAL.pipe(fds)); }
-static int sys_set_nonblocking(int fd, int on) { WITH_FAULT(BLOCKING, REAL.set_nonblocking(fd, on)); }
-static int sys_pidfd_signal(int fd, int signo) { WITH_FAULT(PIDFD_SIGNAL, REAL.pidfd_signal(fd, signo)); }
-static int sys_reap(pid_t pid, int pidfd, int options, int *status) {
-    WITH_FAULT(REAP, REAL.reap(pid, pidfd, options, status));
-}
-static ssize_t sys_readv(int fd, const struct iovec *iov, int n) { WITH_FAULT(READ, REAL.readv(fd, iov, n)); }
-static ssize_t sys_writev(int fd, const struct iovec *iov, int n) { WITH_FAULT(WRITE, REAL.writev(fd, iov, n)); }
 static int sys_sigaction(int signo, const struct sigaction *action, struct sigaction *old) {
     int error = action && action->sa_handler != SIG_DFL ? fault(SIGACTION) : 0;
-    return error ? error : REAL.sigaction(signo, action, old);
+    return error ? error : rota__sys_real.sigaction(signo, action, old);
 }
 
-static struct rota__sys failing_sys(void) {
-    struct rota__sys sys = REAL;
-    sys.spawn = sys_spawn;
-    sys.pipe = sys_pipe;
-    sys.set_nonblocking = sys_set_nonblocking;
-    sys.pidfd_open = sys_pidfd_open;
-    sys.pidfd_signal = sys_pidfd_signal;
-    sys.reap = sys_reap;
-    sys.readv = sys_readv;
-    sys.writev = sys_writev;
-    sys.sigaction = sys_sigaction;
-    return sys;
+static void change(struct rota__sys *sys) {
+    sys->spawn = sys_spawn;
+    sys->pidfd_open = sys_pidfd_open;
+    sys->sigaction = sys_sigaction;
 }
 
 /* ---- the program ---- */
@@ -118,79 +82,34 @@ static intptr_t program(void *unused) {
     return v[0] ? v[0] : v[1] ? v[1] : v[2];
 }
 
-/* ---- the driver ---- */
+static bool unsignalled; /* one that cannot be signalled is left to its own end, which its closed input brings */
 
-static bool runs(const char *what, size_t at) {
-    rota_loop_options opt = test_options();
-    intptr_t v = 1;
-    int rc = rota_run(program, NULL, &v, &opt);
-    cr_expect(rc <= 0 && (v == 0 || rota_failed(v)), "%s %zu: run %d, value %ld", what, at, rc, (long)v);
-    test_end();
-    /* One that could not be signalled was left to its own end, which its closed input brings. */
-    bool unsignalled = faults.at && faults.kind == PIDFD_SIGNAL;
-    cr_expect(unsignalled || (waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD), "%s %zu: a zombie", what, at);
+static void prepare(const struct fault_row *row) {
+    hide_pidfds = row && row->call == SIGACTION;
+    unsignalled = row && row->call == FAULT_pidfd_signal;
+}
+
+static void check(const char *what, size_t at, intptr_t value) {
+    (void)value;
+    bool left = (unsignalled && at) || (waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD);
+    cr_expect(left, "%s %zu: a zombie", what, at);
     while (waitpid(-1, NULL, 0) > 0)
         ;
-    return rc == 0 && v == 0;
 }
 
-static void begin(enum call kind, size_t at, int error, bool on) {
-    memset(&faults, 0, sizeof faults);
-    faults.kind = kind;
-    faults.at = at;
-    faults.error = error;
-    faults.on = on;
-    test_begin();
-}
-
-static const struct {
-    enum call kind;
-    const char *name;
-    int error;
-} kinds[] = {
-    {SPAWN, "spawn", -EAGAIN}, {SPAWN, "spawn", -ENOMEM}, {PIPE, "pipe", -EMFILE}, {BLOCKING, "set_nonblocking", -EIO},
-    {PIDFD, "pidfd_open", -ENOSYS}, {PIDFD, "pidfd_open", -EMFILE}, {PIDFD_SIGNAL, "pidfd_signal", -EPERM},
-    {REAP, "reap", -EINTR}, {READ, "readv", -EIO}, {READ, "readv", -EINTR}, {WRITE, "writev", -EIO},
-    {WRITE, "writev", -EINTR}, {SIGACTION, "sigaction", -EINVAL},
+static const struct fault_row rows[] = {
+    { SPAWN, -EAGAIN, 0, "spawn" },                    { SPAWN, -ENOMEM, 0, "spawn" },
+    { FAULT_pipe, -EMFILE, 0, NULL },                  { FAULT_set_nonblocking, -EIO, 0, NULL },
+    { FAULT_pidfd_open, -ENOSYS, FAULT_HARMLESS, NULL }, { FAULT_pidfd_open, -EMFILE, FAULT_HARMLESS, NULL },
+    { FAULT_pidfd_signal, -EPERM, FAULT_OPTIONAL, NULL }, { FAULT_reap, -EINTR, 0, NULL },
+    { FAULT_readv, -EIO, 0, NULL },                    { FAULT_readv, -EINTR, 0, NULL },
+    { FAULT_writev, -EIO, 0, NULL },                   { FAULT_writev, -EINTR, 0, NULL },
+    { SIGACTION, -EINVAL, 0, "sigaction" },
 };
 
-static void fail_each(bool on) {
-    const struct rota__sys sys = failing_sys();
-    rota__sys = &sys;
-    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
-        if (on && kinds[k].error == -EINTR)
-            continue; /* for ever is no fault that a system has */
-        hide_pidfds = kinds[k].kind == SIGACTION;
-        begin(SPAWN, 0, 0, false);
-        cr_expect(runs("nothing", 0));
-        size_t made = faults.made[kinds[k].kind];
-        bool optional = kinds[k].kind == PIDFD_SIGNAL; /* on a system without it */
-        cr_expect(made > 0 || optional, "the program makes no %s", kinds[k].name);
-        for (size_t at = 1; at <= made; at++) {
-            begin(kinds[k].kind, at, kinds[k].error, on);
-            bool succeeded = runs(kinds[k].name, at);
-            if (kinds[k].error == -EINTR || kinds[k].kind == PIDFD)
-                cr_expect(succeeded, "%s %zu: is made up for", kinds[k].name, at);
-        }
-    }
-    hide_pidfds = false;
-    rota__sys = &rota__sys_real;
-}
+static const struct fault_program processes = {
+    .body = program, .rows = rows, .n_rows = sizeof rows / sizeof *rows, .change = change, .prepare = prepare,
+    .check = check,
+};
 
-Test(faults_process, each_system_call_fails_once, .timeout = 120) { fail_each(false); }
-Test(faults_process, each_system_call_fails_and_all_later_ones, .timeout = 120) { fail_each(true); }
-
-static void fail_each_allocation(bool on) {
-    begin(SPAWN, 0, 0, false);
-    cr_expect(runs("nothing", 0));
-    size_t calls = memory.calls;
-    for (size_t at = 1; at <= calls; at++) {
-        begin(SPAWN, 0, 0, false);
-        memory.fail_at = at;
-        memory.fail_on = on;
-        (void)runs("allocation", at);
-    }
-}
-
-Test(faults_process, each_allocation_fails_once, .timeout = 120) { fail_each_allocation(false); }
-Test(faults_process, each_allocation_fails_and_all_later_ones, .timeout = 120) { fail_each_allocation(true); }
+Fault_tests(faults_process, &processes, .timeout = 120)

@@ -3,38 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "reactor/sys.h"
 #include "rota/http.h"
+#include "tests/fault_kit.h"
 #include "tests/net_kit.h"
-#include "tests/support.h"
-
-static struct {
-    size_t made, at;
-    bool on;
-    int error;
-} fault;
-
-static int hit(void) {
-    fault.made++;
-    return fault.at > 0 && (fault.made == fault.at || (fault.on && fault.made > fault.at)) ? fault.error : 0;
-}
-
-static ssize_t sys_recv(int fd, void *buf, size_t n, int flags) {
-    int error = hit();
-    return error ? error : rota__sys_real.recv(fd, buf, n, flags);
-}
-static ssize_t sys_send(int fd, const void *buf, size_t n, int flags) {
-    int error = hit();
-    return error ? error : rota__sys_real.send(fd, buf, n, flags);
-}
-static int sys_accept(int fd, struct sockaddr *addr, socklen_t *len) {
-    int error = hit();
-    return error ? error : rota__sys_real.accept(fd, addr, len);
-}
-static int sys_socket(int domain, int type, int protocol) {
-    int error = hit();
-    return error ? error : rota__sys_real.socket(domain, type, protocol);
-}
 
 static intptr_t handler(rota_http_incoming *q, rota_http_reply *r, void *arg) {
     char text[64];
@@ -98,47 +69,24 @@ static intptr_t program(void *arg) {
     return 0;
 }
 
-/* How many faults there were to make. */
-static size_t run_program(void) {
-    use_shim();
-    shim.recv = sys_recv;
-    shim.send = sys_send;
-    shim.accept = sys_accept;
-    shim.socket = sys_socket;
-    fault.made = 0;
-    rota_loop_options opt = test_options();
-    (void)!run_with(program, NULL, NULL, &opt);
-    rota__sys = &rota__sys_real;
-    return fault.made;
+static void change(struct rota__sys *sys) {
+    static const int calls[] = { FAULT_recv, FAULT_send, FAULT_accept, FAULT_socket };
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
+        fault_replace(sys, calls[i]);
 }
 
+static const struct fault_row rows[] = {
+    { FAULT_ANY, -ECONNRESET, 0, NULL }, { FAULT_ANY, -ENOMEM, 0, NULL }, { FAULT_ANY, -EMFILE, 0, NULL },
+};
+
+static const struct fault_program http = { .body = program, .rows = rows, .n_rows = 3, .change = change };
+
 Test(faults_http, every_system_call, .timeout = 120) {
-    static const int errors[] = { -ECONNRESET, -ENOMEM, -EMFILE };
-    fault.at = 0;
-    size_t all = run_program();
-    cr_expect_gt(all, 8);
-    for (size_t e = 0; e < 3; e++)
-        for (int on = 0; on < 2; on++)
-            for (fault.at = 1; fault.at <= all; fault.at++) {
-                fault.error = errors[e];
-                fault.on = on;
-                run_program();
-            }
+    fault_each_call(&http, false);
+    fault_each_call(&http, true);
 }
 
 Test(faults_http, every_allocation, .timeout = 120) {
-    fault.at = 0;
-    test_begin();
-    run_program();
-    size_t all = memory.calls;
-    cr_expect_gt(all, 4);
-    for (int on = 0; on < 2; on++)
-        for (size_t at = 1; at <= all; at++) {
-            rota_loop_options opt = test_options();
-            test_begin();
-            memory.fail_at = at;
-            memory.fail_on = on;
-            (void)!rota_run(program, NULL, NULL, &opt);
-            test_end();
-        }
+    fault_each_allocation(&http, false);
+    fault_each_allocation(&http, true);
 }
