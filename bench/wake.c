@@ -2,6 +2,7 @@
  * wake_flood_4: four threads. wake_calls: system calls of all threads for a post of that flood. wake_latency: one
  * wake of a loop that sleeps, measured as half a round trip between two of them; wake_idle_calls: its system calls. */
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -114,6 +115,52 @@ static void *rota_producer(void *arg) {
         if (rota_remote_post(remote, &soons[first + i]) < 0)
             bench_die("rota_remote_post");
     return NULL;
+}
+
+/* One entry for each producer, posted after each change of what it leads to: whoever finds it queued already need do
+ * nothing. As libuv's and libevent's rows do it. */
+static _Atomic long changes[MAX_PRODUCERS][8];
+static rota_soon merged[MAX_PRODUCERS];
+
+static void on_changes(rota_soon *soon, void *arg) {
+    (void)soon, (void)arg;
+    long all = 0;
+    for (int i = 0; i < MAX_PRODUCERS; i++)
+        all += changes[i][0];
+    if (all == posts())
+        rota_loop_stop(loop);
+}
+
+static void *merging_producer(void *arg) {
+    long me = (long)arg;
+    pthread_barrier_wait(&ready);
+    for (long i = 1; i <= each_producer; i++) {
+        atomic_store_explicit(&changes[me][0], i, memory_order_relaxed);
+        int rc = rota_remote_post(remote, &merged[me]);
+        if (rc < 0 && rc != -EALREADY)
+            bench_die("rota_remote_post");
+    }
+    return NULL;
+}
+
+static double flood_merged(long producers) {
+    each_producer = posts() / producers;
+    for (int i = 0; i < MAX_PRODUCERS; i++) {
+        changes[i][0] = 0;
+        rota_soon_init(&merged[i], on_changes, NULL);
+    }
+    if (rota_loop_new(&loop, NULL) < 0 || rota_remote_open(&remote, loop) < 0)
+        bench_die("rota_loop_new");
+    start_threads(producers, merging_producer);
+    pthread_barrier_wait(&ready);
+    int64_t start = bench_now();
+    if (rota_loop_run(loop) < 0)
+        bench_die("rota_loop_run");
+    double ns = (double)(bench_now() - start) / (double)posts();
+    end_threads(producers);
+    rota_remote_close(remote);
+    rota_loop_free(loop);
+    return ns;
 }
 
 static double rota_flood(long producers) {
@@ -242,8 +289,9 @@ static double floor_idle_calls(long n) { return counted(floor_latency, n, 2 * tr
 static double rota_idle_calls(long n) { return counted(rota_latency, n, 2 * trips()); }
 
 const struct bench bench_wake[] = {
-    { "wake", "wake_flood", "ns", 1, { { "floor", floor_flood }, { "rota", rota_flood } } },
-    { "wake", "wake_flood_4", "ns", 4, { { "floor", floor_flood }, { "rota", rota_flood } } },
+    { "wake", "wake_flood", "ns", 1, { { "floor", floor_flood }, { "rota", rota_flood }, { "merged", flood_merged } } },
+    { "wake", "wake_flood_4", "ns", 4,
+      { { "floor", floor_flood }, { "rota", rota_flood }, { "merged", flood_merged } } },
     { "wake", "wake_calls", "calls", 1, { { "floor", floor_flood_calls }, { "rota", rota_flood_calls } } },
     { "wake", "wake_latency", "us", 1, { { "floor", floor_latency }, { "rota", rota_latency } } },
     { "wake", "wake_idle_calls", "calls", 1, { { "floor", floor_idle_calls }, { "rota", rota_idle_calls } } },

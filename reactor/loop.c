@@ -500,7 +500,7 @@ void rota__loop_fd_freed(rota_loop *loop) {
 
 /* ---- soon-callbacks ---- */
 
-static void run_soon(rota_ready *ready) {
+void rota__run_soon(rota_ready *ready) {
     rota_soon *soon = (rota_soon *)ready; /* its first member */
     void (*fn)(rota_soon *, void *) = soon->fn;
     fn(soon, soon->arg);
@@ -512,7 +512,7 @@ void rota_soon_init(rota_soon *soon, void (*fn)(rota_soon *soon, void *arg), voi
     if (!soon)
         return;
     soon->ready_.next_ = NULL;
-    soon->ready_.run_ = run_soon;
+    soon->ready_.run_ = rota__run_soon;
     soon->ready_.hint_ = soon;
     soon->fn = fn;
     soon->arg = arg;

@@ -144,6 +144,9 @@ static inline int64_t rota__time_add(int64_t a, int64_t b) {
 void rota__loop_nudge(rota_loop *loop, int64_t when);
 
 /* Puts entry behind everything that is ready. */
+/* What runs a rota_soon. */
+void rota__run_soon(rota_ready *entry);
+
 static inline void rota__loop_push(rota_loop *loop, rota_ready *entry) {
     rota__ready_push(&loop->ready, entry);
     if (__builtin_expect(loop->foreign_idle, 0))

@@ -52,15 +52,32 @@ void rota_remote_close(rota_remote *remote) {
     rota__inbox_unref(inbox);
 }
 
+/* Who is told that an entry is queued already relies on the call that is to come: it must see what they wrote before.
+ * Their look at the entry and the loop's here, after the entry has left the queue, change it both (by nothing), so one
+ * comes after the other: either the call sees what they wrote, or they see that the entry is free, and post it. With a
+ * load in their place each could miss the other's store, on every processor that we know. */
+static rota_ready *look_in_order(rota_ready *entry) { return __atomic_fetch_add(&entry->next_, 0, __ATOMIC_ACQ_REL); }
+
+static void run_posted(rota_ready *entry) {
+    (void)look_in_order(entry);
+    rota__run_soon(entry);
+}
+
+/* Two threads that post the same entry at once must not both link it. */
+static bool claim(rota_ready *entry) {
+    rota_ready *idle = NULL;
+    return !rota__ready_queued(entry) && __atomic_compare_exchange_n(&entry->next_, &idle, ROTA__READY_LAST, false,
+                                                                     __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
 int rota_remote_post(rota_remote *remote, rota_soon *soon) {
     if (!remote || !soon || !soon->fn)
         return -EINVAL;
     if (remote->inbox->forks != rota__forks)
         return -EINVAL;
-    /* Claims the entry first: two threads that post the same one at once must not both link it. */
-    rota_ready *idle = NULL;
-    if (!__atomic_compare_exchange_n(&soon->ready_.next_, &idle, ROTA__READY_LAST, false, __ATOMIC_ACQUIRE,
-                                     __ATOMIC_RELAXED))
-        return -EALREADY;
+    while (!claim(&soon->ready_))
+        if (look_in_order(&soon->ready_))
+            return -EALREADY;
+    soon->ready_.run_ = run_posted;
     return rota__inbox_post(remote->inbox, &soon->ready_);
 }
