@@ -207,7 +207,7 @@ int rota__task_check(const rota_task *task) {
     if (!task)
         return -EINVAL;
     /* A block that never was a task has no loop yet. */
-    int rc = task->loop ? rota__loop_check(task->loop) : -ESRCH;
+    int rc = task->loop ? rota__loop_check_inline(task->loop) : -ESRCH;
     return rc < 0 ? rc : task->state == ROTA__TASK_FREE ? -ESRCH : 0;
 }
 

@@ -264,7 +264,7 @@ static inline int rota__two_channels(int rc, intptr_t value, intptr_t *result) {
 
 /* May code that runs here wake those in this queue? An object knows no loop: its waits do. 0 when nobody waits. */
 static inline int rota__waits_check(const struct rota__wait *first) {
-    return __builtin_expect(first != NULL, 0) ? rota__loop_check(first->task->loop) : 0;
+    return __builtin_expect(first != NULL, 0) ? rota__loop_check_inline(first->task->loop) : 0;
 }
 
 /* May the task wait where those already wait? Tasks of two loops in one queue would wake each other across threads. */

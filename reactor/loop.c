@@ -554,7 +554,7 @@ void rota_timer_init(rota_timer *timer, void (*fn)(rota_timer *timer, void *arg)
 }
 
 int rota_timer_start_at(rota_loop *loop, rota_timer *timer, int64_t when) {
-    int rc = rota__loop_check(loop);
+    int rc = rota__loop_check_inline(loop);
     if (rc < 0)
         return rc;
     if (!timer || !timer->fn)
@@ -565,14 +565,17 @@ int rota_timer_start_at(rota_loop *loop, rota_timer *timer, int64_t when) {
 
 /* The clock is read: counting from the turn's time would fire early after a callback that worked long. */
 int rota_timer_start(rota_loop *loop, rota_timer *timer, int64_t ns) {
-    int rc = rota__loop_check(loop);
+    int rc = rota__loop_check_inline(loop);
     if (rc < 0)
         return rc;
-    return rota_timer_start_at(loop, timer, rota__time_add(rota__loop_clock(loop), ns > 0 ? ns : 0));
+    if (!timer || !timer->fn)
+        return -EINVAL;
+    rota__loop_arm(loop, timer, rota__time_add(rota__loop_clock(loop), ns > 0 ? ns : 0));
+    return 0;
 }
 
 int rota_timer_stop(rota_loop *loop, rota_timer *timer) {
-    int rc = rota__loop_check(loop);
+    int rc = rota__loop_check_inline(loop);
     if (rc < 0)
         return rc;
     if (!timer)

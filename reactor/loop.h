@@ -114,8 +114,9 @@ struct rota_loop {
 
 extern _Thread_local rota_loop *rota__current __attribute__((tls_model("initial-exec")));
 
-/* Identifies this thread, and this side of a fork; never 0. */
+/* Identifies this thread, and this side of a fork; never 0. rota__own_id is the same, or 0 before the first call. */
 uint64_t rota__thread_id(void);
+extern _Thread_local uint64_t rota__own_id __attribute__((tls_model("initial-exec")));
 
 /* How often this process is the child of a fork (of a process that had a loop). */
 extern unsigned rota__forks;
@@ -123,6 +124,12 @@ void rota__watch_forks(void);
 
 /* May this thread use the loop now? 0, or -EINVAL (NULL; a child after fork), -EPERM, -ESHUTDOWN. */
 int rota__loop_check(const rota_loop *loop);
+
+/* The same for calls that take a few nanoseconds: at a price in code, so for few. */
+static inline int rota__loop_check_inline(const rota_loop *loop) {
+    bool ours = loop && loop->owner == rota__own_id && loop->state != ROTA__LOOP_CLOSED;
+    return __builtin_expect(ours, 1) ? 0 : rota__loop_check(loop);
+}
 
 /* The loop's clock, read now; also stored as the turn's time. */
 int64_t rota__loop_clock(rota_loop *loop);

@@ -7,21 +7,21 @@
 #include "reactor/loop.h"
 
 _Thread_local rota_loop *rota__current __attribute__((tls_model("initial-exec")));
-static _Thread_local uint64_t thread_id __attribute__((tls_model("initial-exec")));
+_Thread_local uint64_t rota__own_id __attribute__((tls_model("initial-exec")));
 
 static _Atomic(uint64_t) last_id;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 unsigned rota__forks;
 
 uint64_t rota__thread_id(void) {
-    if (!thread_id)
-        thread_id = atomic_fetch_add_explicit(&last_id, 1, memory_order_relaxed) + 1;
-    return thread_id;
+    if (!rota__own_id)
+        rota__own_id = atomic_fetch_add_explicit(&last_id, 1, memory_order_relaxed) + 1;
+    return rota__own_id;
 }
 
 static void in_child(void) {
     rota__forks++;
-    thread_id = 0;
+    rota__own_id = 0;
     rota__current = NULL;
     rota__trace_forked();
 }
@@ -33,7 +33,7 @@ void rota__watch_forks(void) { (void)pthread_once(&once, watch); }
 int rota__loop_check(const rota_loop *loop) {
     if (!loop)
         return -EINVAL;
-    if (__builtin_expect(loop->owner != thread_id, 0))
+    if (__builtin_expect(loop->owner != rota__own_id, 0))
         return loop->forks != rota__forks ? -EINVAL : -EPERM;
     return loop->state == ROTA__LOOP_CLOSED ? -ESHUTDOWN : 0;
 }
