@@ -85,11 +85,12 @@ int rota__poll_rounds(rota_loop *loop, int64_t timeout_ns) {
         int64_t timeout = round == 0 ? timeout_ns : 0;
         if (__builtin_expect(loop->watched, 0))
             rota__poll_begins(loop, timeout);
+        int capacity = loop->poll.capacity; /* which may grow meanwhile */
         int n = loop->poller->wait(loop, timeout);
         if (n < 0)
             return n;
         total += n;
-        if (n < loop->poll.capacity)
+        if (n < capacity)
             break;
     }
     return total;

@@ -23,7 +23,7 @@
 
 #include "reactor/loop.h"
 
-enum { CAPACITY = 1024, EVENTS_SIZE = CAPACITY * sizeof(struct epoll_event) };
+enum { CAPACITY_FIRST = 64, CAPACITY_MAX = 1024 };
 
 /* An event's data is generation << 32 | descriptor. Descriptors are not negative, so these two are free: */
 #define WAKER_DATA UINT64_MAX
@@ -35,6 +35,20 @@ static int add(int epoll, int fd, uint32_t events, uint64_t data) {
 }
 
 /* ---- open and close ---- */
+
+static size_t events_size(int capacity) { return (size_t)capacity * sizeof(struct epoll_event); }
+
+/* An array was full. Small ones at first: most loops never need more, and what is written at the start is memory. No
+ * memory is no harm: then there are more system calls, and some events come later. */
+static void grow(rota_loop *loop) {
+    struct rota__poll *poll = &loop->poll;
+    size_t old = events_size(poll->capacity);
+    void *more = rota__realloc(&loop->allocator, poll->events, old, 4 * old);
+    if (!more)
+        return;
+    poll->events = more;
+    poll->capacity *= 4;
+}
 
 static int wake(int fd) {
     const uint64_t one = 1;
@@ -65,7 +79,7 @@ static void poller_close(rota_loop *loop, bool forked) {
         (void)rota__sys->close(poll->timer_fd);
     if (poll->fd >= 0)
         (void)rota__sys->close(poll->fd);
-    rota__free(&loop->allocator, poll->events, EVENTS_SIZE);
+    rota__free(&loop->allocator, poll->events, events_size(poll->capacity));
     poll->events = NULL;
     poll->fd = poll->timer_fd = -1;
 }
@@ -88,13 +102,13 @@ static int poller_open(rota_loop *loop) {
     struct rota__poll *poll = &loop->poll;
     poll->timer_fd = -1;
     poll->no_pwait2 = false;
-    poll->capacity = CAPACITY;
+    poll->capacity = CAPACITY_FIRST;
     poll->fd = rota__sys->epoll_create();
     if (poll->fd < 0) {
         poll->events = NULL;
         return poll->fd;
     }
-    poll->events = rota__alloc(&loop->allocator, EVENTS_SIZE);
+    poll->events = rota__alloc(&loop->allocator, events_size(poll->capacity));
     int rc = poll->events ? open_waker(loop) : -ENOMEM;
     if (rc == 0 && loop->is_precise && !loop->is_virtual)
         rc = open_timer(poll);
@@ -180,15 +194,15 @@ static int round_up_to_ms(int64_t ns) {
 
 static int collect(struct rota__poll *poll, int64_t ns) {
     if (ns <= 0 || ns == ROTA_FOREVER)
-        return rota__sys->epoll_wait(poll->fd, poll->events, CAPACITY, ns <= 0 ? 0 : -1);
+        return rota__sys->epoll_wait(poll->fd, poll->events, poll->capacity, ns <= 0 ? 0 : -1);
     if (!poll->no_pwait2) {
         struct timespec timeout = {.tv_sec = (time_t)(ns / ROTA_S), .tv_nsec = (long)(ns % ROTA_S)};
-        int n = rota__sys->epoll_pwait2(poll->fd, poll->events, CAPACITY, &timeout);
+        int n = rota__sys->epoll_pwait2(poll->fd, poll->events, poll->capacity, &timeout);
         if (n != -ENOSYS && n != -EPERM)
             return n;
         poll->no_pwait2 = true;
     }
-    return rota__sys->epoll_wait(poll->fd, poll->events, CAPACITY, round_up_to_ms(ns));
+    return rota__sys->epoll_wait(poll->fd, poll->events, poll->capacity, round_up_to_ms(ns));
 }
 
 static int poller_wait(rota_loop *loop, int64_t timeout_ns) {
@@ -202,6 +216,8 @@ static int poller_wait(rota_loop *loop, int64_t timeout_ns) {
         if (data < TIMER_DATA)
             rota__fd_event(loop, (int)(uint32_t)data, (uint32_t)(data >> 32), readiness(events[i].events));
     }
+    if (n == loop->poll.capacity && n < CAPACITY_MAX)
+        grow(loop);
     return n;
 }
 

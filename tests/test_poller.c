@@ -436,7 +436,13 @@ POLLER_TEST(a_signal_ends_the_wait_without_error) {
     (void)setitimer(ITIMER_REAL, &never, NULL);
 }
 
-POLLER_TEST(more_events_than_the_array_holds) {
+static void *refuse(void *ctx, void *old, size_t old_n, size_t n) {
+    (void)ctx, (void)old, (void)old_n, (void)n;
+    return NULL;
+}
+
+/* Where the array can grow when it was full it does, if there is memory. */
+static void take_more_than_fits(rota_loop *loop, bool memory) {
     enum { MORE = 76, MANY = 1024 };
     bool unlimited = loop->poll.capacity > MANY;   /* poll(2): takes all at once */
     int at_once = unlimited ? MANY + MORE : loop->poll.capacity, n = unlimited ? at_once : at_once + MORE, fds[2];
@@ -453,7 +459,12 @@ POLLER_TEST(more_events_than_the_array_holds) {
             cr_skip_test("not enough descriptors");
         cr_assert_eq(set(loop, copies[i], 1, 0, ROTA_READ), 0);
     }
+    rota_allocator allocator = loop->allocator;
+    if (!memory && !unlimited)
+        loop->allocator.alloc = refuse;
     cr_expect_eq(wait_ns(loop, 0), at_once);
+    loop->allocator = allocator;
+    cr_expect(memory || unlimited || loop->poll.capacity == at_once);
     cr_expect_eq(wait_ns(loop, 0), n - at_once);
     for (int i = 0; i < n; i++) {
         cr_expect_eq(seen(loop, copies[i]), ROTA_READ);
@@ -462,6 +473,9 @@ POLLER_TEST(more_events_than_the_array_holds) {
     free(copies);
     close2(fds);
 }
+
+POLLER_TEST(more_events_than_the_array_holds) { take_more_than_fits(loop, true); }
+POLLER_TEST(more_events_than_an_array_holds_that_cannot_grow) { take_more_than_fits(loop, false); }
 
 /* ---- opening and closing ---- */
 
