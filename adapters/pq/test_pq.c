@@ -1,5 +1,4 @@
-/* PostgreSQL by libpq against clusters of the test's own, on Unix sockets in temporary folders. Making one takes a
- * second, so most tests share one, which is made when the program starts and goes when its last process ends. */
+/* PostgreSQL by libpq against clusters of the test's own. */
 #include "rota/pq.h"
 
 #include <arpa/inet.h>
@@ -9,61 +8,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "adapters/kit.h"
+#include "adapters/pq/kit.h"
 
-static struct kit shared, own;
-static const char *dir;         /* of the cluster in use */
+static struct kit own;
 
-/* ---- clusters ---- */
-
-static const char *const folders = "/usr/lib/postgresql/*/bin:/usr/libexec/postgresql*:/usr/local/pgsql/bin";
-
-static bool make_cluster(struct kit *kit) {
-    char program[512];
-    const char *initdb = kit_program("initdb", folders);
-    if (!initdb)
-        return false;
-    snprintf(program, sizeof program, "%s", initdb);
-    kit_open(kit);
-    int rc = kit_run(kit, true, (const char *[]){program, "-D", "data", "-U", "tester", "-A", "trust", "--no-sync",
-        "--no-locale", "-E", "UTF8", NULL});
-    cr_assert_eq(rc, 0, "initdb: exit code %d", rc);
-    return true;
-}
-
-static void start_cluster(struct kit *kit) {
-    char program[512], path[80];
-    snprintf(program, sizeof program, "%s", kit_program("postgres", folders));
-    cr_assert(kit_start(kit, true, (const char *[]){program, "-D", "data", "-k", kit->dir, "-c",
-        "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=20", NULL}));
-    snprintf(path, sizeof path, "%s/.s.PGSQL.5432", kit->dir);
-    cr_assert(kit_unix_listens(path));
-}
-
-__attribute__((constructor)) static void make_shared(void) {
-    if (make_cluster(&shared))
-        start_cluster(&shared);
-}
-
-static int connect_to(rota_pq **pq, const char *more) {
-    char conninfo[256], why[256];
-    snprintf(conninfo, sizeof conninfo, "host=%s user=tester dbname=postgres %s", dir, more);
-    int rc = -EACCES;
-    /* It listens before it takes connections. */
-    for (int i = 0; i < 1000 && rc == -EACCES; i++) {
-        rc = rota_pq_connect(pq, conninfo, why, sizeof why);
-        if (rc == -EACCES && rota_sleep(10 * ROTA_MS) < 0)
-            break;
-    }
-    cr_expect_eq(rc, 0, "%s: %s", rota_strerror(rc), why);
-    return rc;
-}
-
-static void begin(void) {
-    if (!shared.keeper)
-        cr_skip_test("there is no initdb of PostgreSQL");
-    dir = shared.dir;
-}
+static void begin(void) { use_shared_cluster(); }
 
 #define Pq_test(name) Loop_test(pq, name, .init = begin)
 
@@ -84,7 +33,7 @@ static void expect_value(rota_pq *pq, const char *value, const char *sql) {
 Pq_test(commands_parameters_and_prepared_ones) {
     rota_pq *pq;
     PGresult *result;
-    int rc = connect_to(&pq, "");
+    int rc = cluster_connect(&pq, "");
     if (rc < 0)
         return rc;
     expect_value(pq, "42", "SELECT 42");
@@ -106,7 +55,7 @@ Pq_test(commands_parameters_and_prepared_ones) {
 Pq_test(errors_of_sql_are_results_or_EIO) {
     rota_pq *pq;
     PGresult *result;
-    cr_expect_eq(connect_to(&pq, ""), 0);
+    cr_expect_eq(cluster_connect(&pq, ""), 0);
     cr_expect_eq(rota_pq_exec(pq, &result, "SELEC"), 0);
     cr_expect_eq(PQresultStatus(result), PGRES_FATAL_ERROR);
     cr_expect_str_eq(PQresultErrorField(result, PG_DIAG_SQLSTATE), "42601");
@@ -127,7 +76,7 @@ Pq_test(bad_arguments_are_refused) {
     cr_expect_str_neq(why, "");
     cr_expect_null(pq);
     cr_expect_eq(rota_pq_exec(NULL, &result, "SELECT 1"), -EINVAL);
-    cr_expect_eq(connect_to(&pq, ""), 0);
+    cr_expect_eq(cluster_connect(&pq, ""), 0);
     cr_expect_eq(rota_pq_exec(pq, &result, NULL), -EINVAL);
     cr_expect_null(result);
     cr_expect_eq(rota_pq_prepare(pq, NULL, NULL, "SELECT 1", 0, NULL), -EINVAL);
@@ -153,7 +102,7 @@ Pq_test(rows_come_one_by_one) {
     rota_pq *pq;
     PGresult *result;
     int rc, rows = 0;
-    cr_expect_eq(connect_to(&pq, ""), 0);
+    cr_expect_eq(cluster_connect(&pq, ""), 0);
     cr_expect_eq(rota_pq_send(pq, "SELECT generate_series(1, 20000)", NULL), 0);
     cr_expect_eq(rota_pq_exec(pq, NULL, "SELECT 1"), -EBUSY);
     while ((rc = rota_pq_next(pq, &result)) == 1) {
@@ -193,7 +142,7 @@ Pq_test(copy_goes_in_and_out) {
     char line[32], *row;
     ssize_t n;
     int rows = 0;
-    cr_expect_eq(connect_to(&pq, ""), 0);
+    cr_expect_eq(cluster_connect(&pq, ""), 0);
     cr_expect_eq(rota_pq_exec(pq, NULL, "CREATE TEMP TABLE t (n int)"), 0);
     cr_expect_eq(expect_copy(pq, "COPY t FROM STDIN", PGRES_COPY_IN), 0);
     for (int i = 0; i < N; i++) {
@@ -240,7 +189,7 @@ Pq_test(a_big_value_goes_and_comes_whole) {
     for (size_t i = 0; i < n; i++)
         value[i] = (char)('a' + (i * 2654435761u >> 24) % 26);
     value[n] = '\0';
-    cr_expect_eq(connect_to(&pq, ""), 0);
+    cr_expect_eq(cluster_connect(&pq, ""), 0);
     rota_pq_params params = {.n = 1, .values = (const char *const[]){value}};
     cr_expect_eq(rota_pq_exec_params(pq, &result, "SELECT $1::text", &params), 0);
     cr_expect_eq(PQgetlength(result, 0, 0), (int)n);
@@ -267,8 +216,8 @@ Pq_test(notifications_wake_who_waits) {
     rota_task *task;
     intptr_t value;
     rota_scope scope;
-    cr_expect_eq(connect_to(&listener, ""), 0);
-    cr_expect_eq(connect_to(&speaker, ""), 0);
+    cr_expect_eq(cluster_connect(&listener, ""), 0);
+    cr_expect_eq(cluster_connect(&speaker, ""), 0);
     cr_expect_eq(rota_pq_exec(listener, NULL, "LISTEN news"), 0);
     rota_timeout_begin(&scope, 2 * ROTA_MS);
     cr_expect_eq(rota_scope_end(&scope, await_notification(listener)), -ETIMEDOUT);
@@ -288,7 +237,7 @@ Pq_test(notifications_wake_who_waits) {
 Pq_test(a_cancelled_command_ends_at_the_server_too) {
     rota_pq *pq;
     rota_scope scope;
-    cr_expect_eq(connect_to(&pq, ""), 0);
+    cr_expect_eq(cluster_connect(&pq, ""), 0);
     int64_t before = rota_now();
     rota_timeout_begin(&scope, 20 * ROTA_MS);
     int rc = rota_pq_exec(pq, NULL, "SELECT pg_sleep(100)");
@@ -305,7 +254,7 @@ Pq_test(closing_wakes_who_waits) {
     rota_pq *pq;
     rota_task *task;
     intptr_t outcome;
-    cr_expect_eq(connect_to(&pq, ""), 0);
+    cr_expect_eq(cluster_connect(&pq, ""), 0);
     cr_expect_eq(rota_spawn(&task, sleep_long, pq, NULL), 0);
     cr_expect_eq(rota_sleep(5 * ROTA_MS), 0);
     cr_expect_eq(sleep_long(pq), -EBUSY);
@@ -316,7 +265,7 @@ Pq_test(closing_wakes_who_waits) {
 
     /* While the settler is at work. */
     rota_scope scope;
-    cr_expect_eq(connect_to(&pq, ""), 0);
+    cr_expect_eq(cluster_connect(&pq, ""), 0);
     rota_timeout_begin(&scope, 5 * ROTA_MS);
     cr_expect_eq(rota_scope_end(&scope, sleep_long(pq)), -ETIMEDOUT);
     return rota_pq_close(pq);
@@ -350,9 +299,10 @@ Pq_test(servers_that_are_missing_or_refuse_are_told_apart) {
     cr_expect_eq(rota_pq_connect(&pq, conninfo, why, sizeof why), -ECONNREFUSED);
     cr_expect(strstr(why, "refused") != NULL, "%s", why);
     cr_expect_eq(rota_pq_connect(&pq, "host=/nowhere", why, sizeof why), -ECONNREFUSED);
-    cr_expect_eq(connect_to(&pq, ""), 0);
+    cr_expect_eq(cluster_connect(&pq, ""), 0);
     cr_expect_eq(rota_pq_close(pq), 0);
-    snprintf(conninfo, sizeof conninfo, "host=%s user=tester dbname=nothing_of_that_name", dir);
+    snprintf(conninfo, sizeof conninfo, "host=%s port=%d user=tester dbname=nothing_of_that_name",
+             cluster_dir, cluster_port);
     cr_expect_eq(rota_pq_connect(&pq, conninfo, why, sizeof why), -EACCES);
     cr_expect(strstr(why, "nothing_of_that_name") != NULL, "%s", why);
     cr_expect_null(pq);
@@ -364,8 +314,8 @@ Pq_test(a_connection_that_the_server_ends_is_lost) {
     rota_task *task;
     intptr_t outcome;
     char sql[64];
-    cr_expect_eq(connect_to(&victim, ""), 0);
-    cr_expect_eq(connect_to(&killer, ""), 0);
+    cr_expect_eq(cluster_connect(&victim, ""), 0);
+    cr_expect_eq(cluster_connect(&killer, ""), 0);
     cr_expect_eq(rota_spawn(&task, sleep_long, victim, NULL), 0);
     cr_expect_eq(rota_sleep(5 * ROTA_MS), 0);
     snprintf(sql, sizeof sql, "SELECT pg_terminate_backend(%d)", PQbackendPID(rota_pq_conn(victim)));
@@ -381,9 +331,9 @@ Pq_test(a_connection_that_the_server_ends_is_lost) {
 
 static void begin_own(void) {
     begin();
-    cr_assert(make_cluster(&own));
-    start_cluster(&own);
-    dir = own.dir;
+    cr_assert(cluster_make(&own));
+    cluster_start(&own);
+    cluster_dir = own.dir;
 }
 
 static void end_own(void) { kit_close(&own); }
@@ -394,10 +344,10 @@ Loop_test(pq, a_server_that_dies_is_an_error_to_every_waiter, .init = begin_own,
     rota_task *tasks[N];
     intptr_t outcome;
     for (int i = 0; i < N; i++) {
-        cr_expect_eq(connect_to(&all[i], ""), 0);
+        cr_expect_eq(cluster_connect(&all[i], ""), 0);
         cr_expect_eq(rota_spawn(&tasks[i], i == 0 ? await_notification : sleep_long, all[i], NULL), 0);
     }
-    cr_expect_eq(connect_to(&idle, ""), 0);
+    cr_expect_eq(cluster_connect(&idle, ""), 0);
     kit_kill(&own);
     for (int i = 0; i < N; i++) {
         cr_expect_eq(rota_join(tasks[i], &outcome), 0);
@@ -410,8 +360,8 @@ Loop_test(pq, a_server_that_dies_is_an_error_to_every_waiter, .init = begin_own,
         ;
     cr_expect_eq(rc, -ECONNRESET, "%s", rota_strerror(rc));
     cr_expect_eq(rota_pq_close(idle), 0);
-    start_cluster(&own);    /* the loop goes on, and finds a server again */
-    cr_expect_eq(connect_to(&idle, ""), 0);
+    cluster_start(&own);    /* the loop goes on, and finds a server again */
+    cr_expect_eq(cluster_connect(&idle, ""), 0);
     expect_value(idle, "1", "SELECT 1");
     return rota_pq_close(idle);
 }
@@ -421,7 +371,7 @@ Loop_test(pq, a_server_that_dies_is_an_error_to_every_waiter, .init = begin_own,
 static intptr_t many_selects(void *arg) {
     rota_pq *pq;
     (void)arg;
-    int rc = connect_to(&pq, "");
+    int rc = cluster_connect(&pq, "");
     for (int i = 0; i < 100 && rc == 0; i++)
         rc = rota_pq_exec(pq, NULL, "SELECT 1");
     return rc < 0 ? rc : rota_pq_close(pq);
@@ -448,9 +398,9 @@ static rota_pq *left_open[2];
 
 static intptr_t leave_them_open(void *arg) {
     (void)arg;
-    int rc = connect_to(&left_open[0], "");
+    int rc = cluster_connect(&left_open[0], "");
     if (rc == 0)
-        rc = connect_to(&left_open[1], "");
+        rc = cluster_connect(&left_open[1], "");
     if (rc == 0)
         rc = rota_spawn(NULL, sleep_long, left_open[0], NULL);
     if (rc == 0)
