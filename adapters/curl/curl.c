@@ -118,13 +118,17 @@ static void finish_all(rota_curl *curl, int error) {
             finish(curl, curl->transfers[i], CURLE_ABORTED_BY_CALLBACK, error);
 }
 
+/* What failed in libcurl there, without ending a transfer, may have kept it from saying what it waits for: memory for
+ * its table of sockets. Nobody knows for which transfer. */
 static void act(rota_curl *curl, curl_socket_t fd, int events) {
     struct adapter_quiet quiet;
     int running;
     adapter_quiet_begin(&quiet);
-    (void)curl_multi_socket_action(curl->multi, fd, events, &running);
+    CURLMcode code = curl_multi_socket_action(curl->multi, fd, events, &running);
     adapter_quiet_end(&quiet);
     settle(curl);
+    if (code != CURLM_OK)
+        finish_all(curl, code == CURLM_OUT_OF_MEMORY ? -ENOMEM : -EIO);
 }
 
 /* A socket cannot be watched. Nobody knows whose it is, and libcurl (multi.c, `dead`) has no other answer either. */
@@ -411,15 +415,18 @@ int rota_curl_begin(rota_curl *curl, rota_curl_stream *stream, CURL *easy) {
     return rc;
 }
 
-/* Goes on with a transfer whose data did not fit. libcurl may call on_data from here, or end the transfer later. */
+/* Goes on with a transfer whose data did not fit. libcurl may call on_data from here, or end the transfer later. Where
+ * it cannot go on, it does not end it: nobody would ever hear of it again. */
 static void unpause(rota_curl_stream *stream) {
     if (!stream->paused_ || stream->ended_)
         return;
     stream->paused_ = false;
     struct adapter_quiet quiet;
     adapter_quiet_begin(&quiet);
-    (void)curl_easy_pause(stream->easy, CURLPAUSE_CONT);
+    CURLcode code = curl_easy_pause(stream->easy, CURLPAUSE_CONT);
     adapter_quiet_end(&quiet);
+    if (code != CURLE_OK)
+        finish(stream->curl_, stream->transfer_, code, 0);
 }
 
 /* (S) Until there is data, or the end. */
