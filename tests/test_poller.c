@@ -443,7 +443,7 @@ static void *refuse(void *ctx, void *old, size_t old_n, size_t n) {
 
 /* Where the array can grow when it was full it does, if there is memory. */
 static void take_more_than_fits(rota_loop *loop, bool memory) {
-    enum { MORE = 76, MANY = 1024 };
+    enum { MORE = 26, MANY = 1024 };
     bool unlimited = loop->poll.capacity > MANY;   /* poll(2): takes all at once */
     int at_once = unlimited ? MANY + MORE : loop->poll.capacity, n = unlimited ? at_once : at_once + MORE, fds[2];
     int *copies = malloc((size_t)n * sizeof *copies);
