@@ -158,7 +158,10 @@ static bool has_multicast(rota_address group, unsigned interface) {
     rota_address any = group_of(four ? "0.0.0.0:0" : "[::]:0");
     struct sockaddr_storage in_name, out_name;
     int in = plain_socket(&any, &in_name), out = plain_socket(&any, &out_name);
-    struct group_req join = {.gr_interface = interface, .gr_group = group.addr};
+    struct group_req join;
+    memset(&join, 0, sizeof join); /* its padding too: valgrind sees it handed over */
+    join.gr_interface = interface;
+    join.gr_group = group.addr;
     struct pollfd p = {.fd = in, .events = POLLIN};
     ((struct sockaddr_in *)&group.addr)->sin_port = ((struct sockaddr_in *)&in_name)->sin_port; /* where IPv6 has it too */
     bool works = setsockopt(in, four ? IPPROTO_IP : IPPROTO_IPV6, MCAST_JOIN_GROUP, &join, sizeof join) == 0 &&
