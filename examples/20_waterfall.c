@@ -6,29 +6,26 @@
 #include <string.h>
 
 #include "examples/site.h"
+#include "examples/waits.h"
 #include "rota.h"
 #include "rota/http.h"
 #include "rota/trace.h"
 
-enum { PAGES = 4, SPANS = 64, ROWS = 2 * PAGES, COLUMNS = 60 };
+enum { PAGES = 4, ROWS = 2 * PAGES, COLUMNS = 60 };
 
 /* One task: when it was there, and when it waited for what. */
 struct row {
     const char *url;
     uint64_t task;
     int64_t from, to;
-    struct span {
-        int64_t from, to;
-        const char *what;
-    } spans[SPANS];
-    int n;
-    bool waits;
+    struct waits waits;
 };
 
 static const char *const urls[PAGES] = { "http://garden.test/", "http://library.test/", "http://market.test/",
                                          "http://theatre.test/" };
 static struct row rows[ROWS];
 static int rows_n;
+static struct waits *watched;
 static struct site site;
 static rota_http_client client;
 
@@ -50,21 +47,14 @@ static struct row *row_of(uint64_t task) {
 
 static void hook(void *unused, const rota_trace_event *e) {
     (void)unused;
-    if (e->kind == ROTA_TRACE_SPAWN && is_page(e->name) && rows_n < ROWS)
-        rows[rows_n++] = (struct row){ .url = e->name, .task = e->task, .from = e->time };
+    if (e->kind == ROTA_TRACE_SPAWN && is_page(e->name) && rows_n < ROWS) {
+        rows[rows_n] = (struct row){ .url = e->name, .task = e->task, .from = e->time };
+        waits_watch(&watched, &rows[rows_n++].waits, e->task);
+    }
+    waits_hook(&watched, e);
     struct row *r = row_of(e->task);
-    if (r == NULL || e->task == 0)
-        return;
-    if (e->kind == ROTA_TRACE_END)
+    if (r != NULL && e->kind == ROTA_TRACE_END)
         r->to = e->time;
-    if (e->kind == ROTA_TRACE_SWITCH_OUT && e->value == 0 && r->n < SPANS) {
-        r->spans[r->n] = (struct span){ e->time, e->time, e->what };
-        r->waits = true;
-    }
-    if (e->kind == ROTA_TRACE_WAKE && r->waits) {
-        r->waits = false;
-        r->spans[r->n++].to = e->time;
-    }
 }
 
 /* ---- the work ---- */
@@ -129,10 +119,7 @@ static void draw_svg(FILE *out, const struct row *r, int64_t zero, int64_t span,
     double scale = 700.0 / (double)span;
     fprintf(out, "<text x=\"10\" y=\"%d\">%s</text>\n<rect x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"12\" fill=\"#0072b2\"/>\n",
             y + 11, r->url + 7, 160 + (double)(r->from - zero) * scale, y, (double)(r->to - r->from) * scale + 1);
-    for (int i = 0; i < r->n; i++)
-        fprintf(out, "<rect x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"12\" fill=\"#56b4e9\"><title>%.1f ms: %s</title></rect>\n",
-                160 + (double)(r->spans[i].from - zero) * scale, y, (double)(r->spans[i].to - r->spans[i].from) * scale,
-                ms(r->spans[i].to - r->spans[i].from), r->spans[i].what != NULL ? r->spans[i].what : "waits");
+    waits_draw(out, &r->waits, &(struct waits_place){ 160, scale, zero, y, 12, "#56b4e9" });
 }
 
 static void draw(FILE *svg) {

@@ -20,6 +20,7 @@
 #include "examples/fetch.h"
 #include "examples/secure.h"
 #include "examples/site.h"
+#include "examples/waits.h"
 #include "examples/waterfall.h"
 #include "rota.h"
 
@@ -29,6 +30,7 @@ struct run {
     struct crawl *crawl;
     const char *title;
     struct page *pages;
+    struct waits *waits;      /* of each page's worker while it is at it: for the picture; NULL: not wanted */
     size_t jobs;
     size_t next, running, finished;
     int64_t start, end;
@@ -47,6 +49,7 @@ struct crawl {
     struct site site;
     struct secure secure;
     struct run runs[2];
+    struct waits *watched;    /* by the trace hook */
     struct run *run;          /* the one that goes on, or NULL */
     rota_scope work;
     int signo;                /* the signal that ended it, or 0 */
@@ -99,13 +102,23 @@ static intptr_t progress(void *arg) {
 
 /* ---- the work ----------------------------------------------------------------------------------- */
 
+static int fetch_watched(struct run *r, struct page *p) {
+    if (r->waits == NULL)
+        return fetch_page(p);
+    struct waits *waits = &r->waits[p - r->pages];
+    waits_watch(&r->crawl->watched, waits, rota_task_number(rota_self()));
+    int rc = fetch_page(p);
+    waits_leave(&r->crawl->watched, waits);
+    return rc;
+}
+
 /* Takes pages until there are none. A page's failure is its result, so only a cancel ends a worker early. */
 static intptr_t worker(void *arg) {
     struct run *r = arg;
     while (r->next < r->crawl->count) {
         struct page *p = &r->pages[r->next++];
         r->running++;
-        int rc = fetch_page(p);
+        int rc = fetch_watched(r, p);
         r->running--;
         if (rc == -ECANCELED)
             return rc;
@@ -239,7 +252,7 @@ static int write_svg(const struct crawl *c) {
     for (int i = 0; i < 2; i++) {
         const struct run *r = &c->runs[i];
         if (r->begun)
-            runs[n++] = (struct waterfall_run){ r->title, r->pages, c->count, r->start, r->end };
+            runs[n++] = (struct waterfall_run){ r->title, r->pages, c->count, r->start, r->end, r->waits };
     }
     FILE *out = fopen(c->svg, "w");
     if (out == NULL)
@@ -373,7 +386,8 @@ static int prepare(struct crawl *c) {
     for (int i = c->compare ? 0 : 1; i < 2; i++) {
         struct run *r = &c->runs[i];
         r->pages = calloc(c->count, sizeof *r->pages);
-        if (r->pages == NULL)
+        r->waits = c->svg != NULL ? calloc(c->count, sizeof *r->waits) : NULL;
+        if (r->pages == NULL || (c->svg != NULL && r->waits == NULL))
             return -ENOMEM;
         r->crawl = c;
         r->title = i == 0 ? "One after the other" : c->jobs < c->count ? "Several at once" : "All at once";
@@ -396,7 +410,8 @@ static int run(struct crawl *c) {
     if (rc < 0)
         return rc;
     intptr_t result = 0;
-    rc = rota_run(crawl, c, &result, &(rota_loop_options){ .virtual_clock = c->virtual_clock });
+    rc = rota_run(crawl, c, &result, &(rota_loop_options){
+        .virtual_clock = c->virtual_clock, .trace = c->svg != NULL ? waits_hook : NULL, .trace_ctx = &c->watched });
     if (child)
         site_stop(&c->site);
     return rc < 0 ? rc : (int)result;
@@ -421,7 +436,9 @@ int main(int argc, char **argv) {
     else
         fprintf(stderr, "crawl: %s\n", rota_strerror(rc));
     secure_close(&c.secure);
-    free(c.runs[0].pages);
-    free(c.runs[1].pages);
+    for (int i = 0; i < 2; i++) {
+        free(c.runs[i].pages);
+        free(c.runs[i].waits);
+    }
     return rc == 0 ? code : 1;
 }

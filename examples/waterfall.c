@@ -10,7 +10,7 @@
 #include "rota.h"
 
 enum { WIDTH = 1120, LEFT = 236, RIGHT = 250, TOP = 92 };                 /* pixels */
-enum { ROW = 24, BAR = 14, RUN_HEAD = 34, RUN_FOOT = 46 };
+enum { ROW = 24, BAR = 14, WAITS = 3, RUN_HEAD = 34, RUN_FOOT = 46 };
 enum { NOTE = 28, LABEL = 30 };                                           /* characters */
 
 static const struct {
@@ -21,7 +21,7 @@ static const struct {
     [FETCH_WAIT] = { "waiting for the first byte", "#56b4e9" },
     [FETCH_BODY] = { "reading the answer", "#0072b2" },
 };
-static const char failed_colour[] = "#d55e00";
+static const char failed_colour[] = "#d55e00", waits_colour[] = "#999999";
 
 struct picture {
     FILE *out;
@@ -124,13 +124,15 @@ static void label(FILE *out, const char *url, int y) {
     fputs(strlen(s) > LABEL ? "\xe2\x80\xa6</text>\n" : "</text>\n", out);
 }
 
-static void bar(const struct picture *p, const struct page *page, int64_t zero, int y) {
+static void bar(const struct picture *p, const struct page *page, const struct waits *waits, int64_t zero, int y) {
     label(p->out, page->url, y);
     if (!page->ended)
         return;
     fputs("<g>", p->out);
     tooltip(p->out, page);
     stage_bars(p, page, zero, y);
+    if (waits != NULL)
+        waits_draw(p->out, waits, &(struct waits_place){ LEFT, p->scale, zero, y + BAR + 1, WAITS, waits_colour });
     note(p, page, zero, y);
     fputs("</g>\n", p->out);
 }
@@ -148,15 +150,19 @@ static void draw_run(const struct picture *p, const struct waterfall_run *run, i
     y += RUN_HEAD;
     axis(p, y - 4, (int)run->count * ROW + 6);
     for (size_t i = 0; i < run->count; i++)
-        bar(p, &run->pages[i], run->start, y + (int)i * ROW + (ROW - BAR) / 2);
+        bar(p, &run->pages[i], run->waits != NULL ? &run->waits[i] : NULL, run->start,
+            y + (int)i * ROW + (ROW - BAR) / 2);
 }
 
-static void legend(FILE *out, int y) {
+static void legend(FILE *out, int y, bool with_waits) {
     int x = 24;
-    for (int i = 0; i <= FETCH_STAGES; i++) {
-        const char *name = i < FETCH_STAGES ? stages[i].name : "failed";
+    for (int i = 0; i <= FETCH_STAGES + with_waits; i++) {
+        static const struct { const char *name, *colour; } others[] = {
+            { "failed", "url(#failed)" }, { "its task waits (trace)", waits_colour },
+        };
+        const char *name = i < FETCH_STAGES ? stages[i].name : others[i - FETCH_STAGES].name;
         fprintf(out, "<rect x=\"%d\" y=\"%d\" width=\"14\" height=\"14\" fill=\"%s\"/>", x, y - 12,
-                i < FETCH_STAGES ? stages[i].colour : "url(#failed)");
+                i < FETCH_STAGES ? stages[i].colour : others[i - FETCH_STAGES].colour);
         fprintf(out, "<text x=\"%d\" y=\"%d\" class=\"note\">%s</text>\n", x + 20, y, name);
         x += 44 + (int)strlen(name) * 13 / 2;
     }
@@ -191,7 +197,7 @@ int waterfall_write(FILE *out, const char *title, const struct waterfall_run *ru
     }
     p.scale = (double)(WIDTH - LEFT - RIGHT) / (double)p.span;
     head(out, title, height);
-    legend(out, 68);
+    legend(out, 68, count > 0 && runs[0].waits != NULL);
     for (size_t i = 0; i < count; i++) {
         draw_run(&p, &runs[i], y);
         y += run_height(&runs[i]);

@@ -57,6 +57,7 @@ END
 [ ! -s "$work/err" ] || { cat "$work/err" >&2; fail "it reported something"; }
 has "$work/demo.svg" "museum.test/</text>"
 has "$work/demo.svg" "All at once: 1.200 s"
+has "$work/demo.svg" "ms: reading from"
 [ "$(tail -n 1 "$work/demo.svg")" = "</svg>" ] || fail "the picture has no end"
 
 # Twice the same, to the byte.
