@@ -66,9 +66,10 @@ def growth(stem, points, top):
         x = place(10 ** e, 10 ** low)[0]
         out.append(f'<line x1="{x:.1f}" y1="{top + 24}" x2="{x:.1f}" y2="{top + 24 + height}" stroke="#eee"/>')
         out.append(text(x, top + 40 + height, f'{10 ** e:,}', 'middle'))
-    for e in range(math.ceil(low), math.floor(high) + 1):
-        y = place(1, 10 ** e)[1]
-        out.append(f'<line x1="60" y1="{y:.1f}" x2="{right}" y2="{y:.1f}" stroke="#eee"/>' + text(54, y + 4, f'{10 ** e:g}', 'end'))
+    marks = [m * 10 ** e for e in range(math.floor(low), math.ceil(high) + 1) for m in (1, 2, 5)]
+    for mark in (m for m in marks if low <= math.log10(m) <= high):
+        y = place(1, mark)[1]
+        out.append(f'<line x1="60" y1="{y:.1f}" x2="{right}" y2="{y:.1f}" stroke="#eee"/>' + text(54, y + 4, f'{mark:g}', 'end'))
     for (row, kind), line in points.items():
         dots = [place(n, v) for n, v in sorted(line) if v > 0]
         dash = ' stroke-dasharray="4 3"' if kind == 'floor' else ''
