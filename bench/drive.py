@@ -23,7 +23,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 QUICK_RUNS, QUICK_SECONDS, QUICK_DIVIDE = 3, 85, 20
 TIMEOUT = 120
 OUT_OF_TIME, LEFT_OUT = 'no time left (--quick)', 'left out (--quick)'
-LONG = re.compile(r'.*_1000000|echo_10000|timer_.*_100000|scale_.*_100000')   # of which --quick has no look
+LONG = re.compile(r'.*_1000000|echo_10000|timer_.*_100000|scale_.*_100000')   # of which --quick has no look,
+LONG_SHARE = 3   # and a full run every third round
 UNPINNED = ('wake', 'offload', 'scale')   # of several threads; one processor would be another benchmark
 
 
@@ -233,7 +234,8 @@ def run_all(benches, a):
             mine = []
         group = bench.group
         share = max(0.1, (deadline - time.monotonic()) / (len(benches) - i)) if deadline else None
-        bench.run(a.runs, a.pin, deadline, share)
+        runs = max(3, a.runs // LONG_SHARE) if LONG.fullmatch(bench.name) else a.runs
+        bench.run(runs, a.pin, deadline, share)
         new = bench.results() + list(quoted_results(bench, quoted))
         mine += new
         results += new
