@@ -79,7 +79,6 @@ struct rota__runner {
 struct rota_task {
     rota_ready ready;              /* hint_ is the saved context while the task does not run */
     int64_t due;                   /* = scope->due_: when calls begin to refuse */
-    struct rota__wait *wait;       /* what it is parked on; NULL when it is not, or has been woken */
     rota_loop *loop;
     struct rota__runner *runner;   /* while it is live */
     int woken;                     /* what park returns */
@@ -88,6 +87,7 @@ struct rota_task {
     uint16_t flags;                /* ROTA__TASK_* */
     unsigned depth;                /* scopes inside the root scope */
     uint32_t refusals;             /* calls refused since it was cancelled */
+    struct rota__wait *wait;       /* what it is parked on; NULL when it is not, or has been woken */
     rota_scope *scope;             /* innermost */
     rota_future future;            /* of its outcome */
     rota_task *next, **prev;       /* in the group's list of children, or in the loop's of free tasks */
