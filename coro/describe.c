@@ -15,10 +15,12 @@ void rota__task_name_text(struct rota__text *t, const rota_task *task) {
 static void add_place(struct rota__text *t, const rota_at *at) {
     if (!at->file)
         return;
-    rota__text_add(t, ", spawned at ");
+    rota__text_add(t, at->line ? ", spawned at " : ", spawned by ");
     rota__text_add(t, at->file);
-    rota__text_add(t, ":");
-    rota__text_number(t, at->line);
+    if (at->line) {
+        rota__text_add(t, ":");
+        rota__text_number(t, at->line);
+    }
 }
 
 static void add_wait(struct rota__text *t, const rota_task *task) {

@@ -47,10 +47,12 @@ static void name_task(const rota_task *task) {
     rota__text_add(&t, "rota: task ");
     rota__task_name_text(&t, task);
     if (task->at.file) {
-        rota__text_add(&t, ", spawned at ");
+        rota__text_add(&t, task->at.line ? ", spawned at " : ", spawned by ");
         rota__text_add(&t, task->at.file);
-        rota__text_add(&t, ":");
-        rota__text_number(&t, task->at.line);
+        if (task->at.line) {
+            rota__text_add(&t, ":");
+            rota__text_number(&t, task->at.line);
+        }
     }
     rota__text_add(&t, ", overran its stack of ");
     rota__text_number(&t, (int64_t)task->runner->stack.size);

@@ -22,6 +22,7 @@ struct server {
     unsigned active, max;
     rota_client_fn *client;
     void *arg;
+    void (*stopping)(void *arg);
     rota_group clients;
     struct rota__wait *acceptor;   /* waits for a client to end */
     rota_loop *loop;
@@ -80,13 +81,16 @@ static int pause_for_memory(struct server *s) {
     return wait_for_client(s, rota__time_add(rota__loop_clock(s->loop), MEMORY_PAUSE));
 }
 
+/* Reports of clients name the call, not a line of this file, which says nothing to their programmer. */
+static const rota_at here = {"rota_serve", 0};
+
 /* A connection that was accepted is kept until there is memory for its task: it costs the peer some time, where
  * closing would cost it the connection. */
 static int start_client(struct server *s, int fd) {
     struct client c = {s, fd, generation_of(s->loop, fd)};
     rota_spawn_options opt = {.name = "client", .group = &s->clients, .arg_size = sizeof c};
     int rc;
-    while ((rc = rota_spawn(NULL, client_main, &c, &opt)) == -ENOMEM || rc == -EAGAIN) {
+    while ((rc = rota_spawn_at(here, NULL, client_main, &c, &opt)) == -ENOMEM || rc == -EAGAIN) {
         rc = pause_for_memory(s);
         if (rc < 0)
             break;
@@ -126,12 +130,14 @@ static int accept_and_drain(struct server *s, rota_group *outer, int64_t drain, 
     intptr_t outcome = 0;
     rota_shield_begin(&shield, ROTA_FOREVER);
     rota_group_begin(&s->clients, &(rota_group_options){.keep_going = true});
-    int rc = rota_spawn(&acceptor, acceptor_main, s, &(rota_spawn_options){.name = "acceptor", .group = outer});
+    int rc = rota_spawn_at(here, &acceptor, acceptor_main, s, &(rota_spawn_options){.name = "acceptor", .group = outer});
     if (rc == 0)
         rc = rota_await(acceptor, &outcome);
     (void)rota__fd_close(s->loop, s->fd); /* at once: who connects from now on is refused, not left waiting */
     if (crew)
         rota__crew_stop(crew);
+    if (s->stopping)
+        s->stopping(s->arg);
     if (drain > 0)
         rota_scope_limit(&s->clients.scope, drain);
     else
@@ -145,7 +151,7 @@ static int accept_and_drain(struct server *s, rota_group *outer, int64_t drain, 
 
 int rota__serve(rota_task *task, int fd, const struct rota__service *service) {
     struct server s = {.fd = fd, .max = service->max_clients, .client = service->client, .arg = service->arg,
-                       .loop = task->loop};
+                       .stopping = service->stopping, .loop = task->loop};
     struct rota__crew *crew = NULL;
     rota_group outer;
     rota_group_begin(&outer, NULL);
@@ -166,6 +172,7 @@ static int describe(rota_client_fn *client, void *arg, const rota_serve_options 
     *out = (struct rota__service){
         .client = client, .arg = arg, .threads = threads, .drain = opt->drain, .backlog = opt->listen.backlog,
         .max_clients = opt->max_clients / threads + (opt->max_clients % threads != 0), .loop = opt->loop,
+        .stopping = opt->stopping,
     };
     return 0;
 }

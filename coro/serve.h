@@ -18,6 +18,7 @@ struct rota__service {
     unsigned max_clients;          /* of each loop; 0: no limit */
     int backlog;
     int64_t drain;
+    void (*stopping)(void *arg);
     bool spread;                   /* listeners of their own for the other threads, if they can be had */
     const rota_loop_options *loop;
 };

@@ -188,6 +188,8 @@ Test(serve, a_failing_client_is_reported_and_ends_nobody) {
     cr_expect_eq(reports.n, 1);
     cr_expect_eq(report_of(ROTA_REPORT_UNAWAITED)->error, -EIO);
     cr_expect_str_eq(report_of(ROTA_REPORT_UNAWAITED)->task, "client");
+    cr_expect_not_null(strstr(report_of(ROTA_REPORT_UNAWAITED)->text, "spawned by rota_serve"), "%s",
+                       report_of(ROTA_REPORT_UNAWAITED)->text);
 }
 
 /* The client closes its descriptor itself, and the number gets a new owner before it returns. */

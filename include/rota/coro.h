@@ -581,6 +581,8 @@ typedef struct rota_serve_options {
     void (*listening)(int fd, void *arg);  /* called when the socket listens (to ask its port, say) */
     unsigned threads;       /* loops that serve, each on a thread of its own, the caller's being the first; 0: 1 */
     const rota_loop_options *loop;  /* for the loops of the other threads; NULL: defaults */
+    void (*stopping)(void *arg);    /* called when no more clients are accepted, before they are drained: once on each
+                                       loop that serves, on its thread. Must not suspend */
 } rota_serve_options;
 
 /* Serves one client. fd is closed by rota_serve when it returns, unless it closed it itself (rota_close,

@@ -63,7 +63,7 @@ ROTA_API const char *rota_version(void);
 /* A place in the user's source, carried by objects so that reports can name it. */
 typedef struct rota_at {
     const char *file;
-    int line;
+    int line;       /* 0: file is the name of the call in the library that began it */
 } rota_at;
 
 static inline rota_at rota_here(const char *file, int line) {
