@@ -4,6 +4,7 @@
  */
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "adapters/tls/tls.h"
@@ -67,15 +68,22 @@ static bool use_ca(SSL_CTX *ssl, X509 *x509, int number) {
 
 /* ---- the parts of a context ---- */
 
+/* What is being read, to be named when it cannot be: NULL, nothing. */
+struct reading {
+    const char *what, *file_or_text;
+};
+
 /* 1, 0 with OpenSSL's errors, or a negative errno. */
 
-static int load_own(SSL_CTX *ssl, const rota_tls_context_options *opt) {
+static int load_own(SSL_CTX *ssl, const rota_tls_context_options *opt, struct reading *now) {
     if (!opt->certificate)
         return opt->server || opt->key ? -EINVAL : 1;
+    *now = (struct reading){"certificate", opt->certificate};
     int n = each_certificate(ssl, opt->certificate, use_own);
     if (n <= 0)
         return n < 0 ? 0 : -EINVAL;
-    BIO *pem = open_pem(opt->key ? opt->key : opt->certificate);
+    *now = (struct reading){"key", opt->key ? opt->key : opt->certificate};
+    BIO *pem = open_pem(now->file_or_text);
     EVP_PKEY *key = pem ? PEM_read_bio_PrivateKey(pem, NULL, password, (void *)(uintptr_t)opt->key_password) : NULL;
     int ok = key && SSL_CTX_use_PrivateKey(ssl, key) == 1 && SSL_CTX_check_private_key(ssl) == 1;
     EVP_PKEY_free(key);
@@ -83,10 +91,12 @@ static int load_own(SSL_CTX *ssl, const rota_tls_context_options *opt) {
     return ok;
 }
 
-static int load_ca(SSL_CTX *ssl, const rota_tls_context_options *opt) {
+static int load_ca(SSL_CTX *ssl, const rota_tls_context_options *opt, struct reading *now) {
+    *now = (struct reading){"ca", opt->ca};
     int n = opt->ca ? each_certificate(ssl, opt->ca, use_ca) : 1;
     if (n <= 0)
         return n < 0 ? 0 : -EINVAL;
+    *now = (struct reading){"ca_path", opt->ca_path};
     if (opt->ca_path)
         return SSL_CTX_load_verify_dir(ssl, opt->ca_path);
     if (!opt->ca && !opt->server && !opt->insecure_skip_verify)
@@ -171,7 +181,7 @@ static void set_habits(SSL_CTX *ssl, const rota_tls_context_options *opt) {
     }
 }
 
-static int fill_in(rota_tls_context *ctx, const rota_tls_context_options *opt) {
+static int fill_in(rota_tls_context *ctx, const rota_tls_context_options *opt, struct reading *now) {
     static const unsigned char session_id[] = "rota"; /* resumed sessions with client certificates need one */
     set_habits(ctx->ssl, opt);
     int rc = SSL_CTX_set_session_id_context(ctx->ssl, session_id, sizeof session_id);
@@ -180,25 +190,36 @@ static int fill_in(rota_tls_context *ctx, const rota_tls_context_options *opt) {
     if (rc > 0)
         rc = set_verification(ctx->ssl, opt);
     if (rc > 0)
-        rc = load_own(ctx->ssl, opt);
+        rc = load_own(ctx->ssl, opt, now);
     if (rc > 0)
-        rc = load_ca(ctx->ssl, opt);
-    if (rc > 0)
-        rc = set_alpn(ctx, opt->alpn);
-    return rc;
+        rc = load_ca(ctx->ssl, opt, now);
+    if (rc <= 0)
+        return rc;
+    *now = (struct reading){0};
+    return set_alpn(ctx, opt->alpn);
 }
 
 /* ---- public ---- */
 
 /* OpenSSL's own errors here are about what was given: a file, or what is in it. */
-static int explain(int rc, const rota_tls_context_options *opt) {
+static int explain(int rc, const rota_tls_context_options *opt, const struct reading *now) {
+    char reason[TLS_REASON];
     if (rc < 0) {
         ERR_clear_error();
-        rota__tls_say(opt->error, opt->error_size, "", rota_strerror(rc));
-        return rc;
+        rota__tls_say(reason, sizeof reason, "", now->file_or_text ? "there is no certificate in it" : rota_strerror(rc));
+    } else {
+        rc = rota__tls_explain(0, reason, sizeof reason);
+        rc = rc == -EPROTO ? -EINVAL : rc;
     }
-    rc = rota__tls_explain(0, opt->error, opt->error_size);
-    return rc == -EPROTO ? -EINVAL : rc;
+    if (!opt->error || !opt->error_size)
+        return rc;
+    bool is_text = now->file_or_text && strstr(now->file_or_text, "-----BEGIN");
+    if (now->file_or_text)
+        (void)snprintf(opt->error, opt->error_size, "%s %s: %s", now->what,
+                       is_text ? "given as text" : now->file_or_text, reason);
+    else
+        rota__tls_say(opt->error, opt->error_size, "", reason);
+    return rc;
 }
 
 int rota_tls_context_new(rota_tls_context **out, const rota_tls_context_options *opt) {
@@ -208,17 +229,18 @@ int rota_tls_context_new(rota_tls_context **out, const rota_tls_context_options 
         return -EINVAL;
     *out = NULL;
     ERR_clear_error();
+    struct reading now = {0};
     rota_tls_context *ctx = OPENSSL_zalloc(sizeof *ctx);
     if (!ctx)
-        return explain(-ENOMEM, opt);
+        return explain(-ENOMEM, opt, &now);
     ctx->server = opt->server;
     ctx->verifies = !opt->server && !opt->insecure_skip_verify;
     ctx->any_name = opt->insecure_any_name;
     atomic_init(&ctx->references, 1);
     ctx->ssl = SSL_CTX_new(opt->server ? TLS_server_method() : TLS_client_method());
-    int rc = ctx->ssl ? fill_in(ctx, opt) : 0;
+    int rc = ctx->ssl ? fill_in(ctx, opt, &now) : 0;
     if (rc <= 0) {
-        rc = explain(rc, opt);
+        rc = explain(rc, opt, &now);
         rota_tls_context_free(ctx);
         return rc;
     }

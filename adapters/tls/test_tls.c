@@ -613,14 +613,18 @@ Test(tls, contexts_that_cannot_be_made) {
     char broken[16384];
     make_certificates();
     bad((rota_tls_context_options){.server = true}, -EINVAL, "nvalid");
-    bad((rota_tls_context_options){.server = true, .certificate = "/nowhere/c.pem"}, -ENOENT, "no such file or name");
-    bad((rota_tls_context_options){.ca = "/nowhere/ca.pem"}, -ENOENT, "no such file or name");
-    bad((rota_tls_context_options){.ca = "/dev/null"}, -EINVAL, "nvalid");
+    bad((rota_tls_context_options){.server = true, .certificate = "/nowhere/c.pem"}, -ENOENT,
+        "certificate /nowhere/c.pem: no such file or name");
+    bad((rota_tls_context_options){.server = true, .certificate = server.pem, .key = "/nowhere/k.pem"}, -ENOENT,
+        "key /nowhere/k.pem: no such file or name");
+    bad((rota_tls_context_options){.ca = "/nowhere/ca.pem"}, -ENOENT,
+        "ca /nowhere/ca.pem: no such file or name");
+    bad((rota_tls_context_options){.ca = "/dev/null"}, -EINVAL, "ca /dev/null: there is no certificate in it");
     bad((rota_tls_context_options){.server = true, .certificate = server.pem, .key = client.key_pem}, -EINVAL,
         "key values mismatch");
     bad((rota_tls_context_options){.server = true, .certificate = server.pem}, -EINVAL, "TLS: ");
     half(broken, root.pem);
-    bad((rota_tls_context_options){.ca = broken}, -EINVAL, "TLS: ");
+    bad((rota_tls_context_options){.ca = broken}, -EINVAL, "ca given as text: TLS: ");
     bad((rota_tls_context_options){.alpn = "h2,,x"}, -EINVAL, "nvalid");
     bad((rota_tls_context_options){.alpn = ""}, -EINVAL, "nvalid");
     bad((rota_tls_context_options){.min_version = 0x0301}, -EINVAL, "nvalid");
