@@ -65,7 +65,9 @@ static int open_stream(struct page *page, rota_stream *stream, int fd, const cha
 }
 
 /* Once for each redirect that is followed, too. */
-static int connect_page(void *arg, rota_stream *stream, const char *host, const char *port, bool secure) {
+static int connect_page(void *arg, rota_stream *stream, const char *host, const char *port, bool secure, char *why,
+                        size_t n) {
+    (void)why, (void)n;
     struct page *page = arg;
     struct target t = { page, page->to_host != NULL ? page->to_host : host,
                         page->to_port != NULL ? page->to_port : port };

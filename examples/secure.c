@@ -4,6 +4,7 @@
  */
 #include "examples/secure.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "rota/tls.h"
@@ -33,15 +34,17 @@ void secure_close(struct secure *s) {
     s->client_ = s->server_ = NULL;
 }
 
-int secure_connect(void *secure, rota_stream *stream, const char *host, const char *port, bool is_https) {
+int secure_connect(void *secure, rota_stream *stream, const char *host, const char *port, bool is_https, char *why,
+                   size_t n) {
     struct secure *s = secure;
     s->why_[0] = '\0';
     int rc = is_https ? make_client(s) : 0;
     if (rc < 0)
         return rc;
     rota_tls_http http = { .context = s->client_ };
-    rc = rota_tls_http_connect(&http, stream, host, port, is_https);
-    memcpy(s->why_, http.error, sizeof s->why_);
+    rc = rota_tls_http_connect(&http, stream, host, port, is_https, why, n);
+    if (rc < 0 && n > 0)
+        snprintf(s->why_, sizeof s->why_, "%s", why);
     return rc;
 }
 
@@ -53,29 +56,14 @@ int secure_handshake(void *secure, rota_stream *stream, int fd, const char *host
     return rc < 0 ? rc : rota_tls_connect(stream, fd, host, s->client_, &opt);
 }
 
-struct service {
-    rota_http_handler_fn *handler;
-    void *arg;
-    const rota_http_serve_options *opt;
-};
-
-static void listening(int fd, void *arg) {
-    const struct service *service = arg;
-    service->opt->serve.listening(fd, service->arg);
-}
-
-static intptr_t client(rota_stream *stream, void *arg) {
-    const struct service *service = arg;
-    return rota_http_serve_stream(stream, service->handler, service->arg, service->opt);
-}
-
 int secure_serve(void *secure, const char *host, const char *port, rota_http_handler_fn *handler, void *arg,
                  const rota_http_serve_options *opt) {
     const struct secure *s = secure;
-    struct service service = { handler, arg, opt };
-    rota_tls_serve_options serve = { .serve = opt->serve };
-    serve.serve.listening = opt->serve.listening != NULL ? listening : NULL;
-    return rota_tls_serve(host, port, s->server_, client, &service, &serve);
+    rota_tls_http_server tls = { .context = s->server_ };
+    rota_http_serve_options secure_opt = *opt;
+    secure_opt.accept = rota_tls_http_accept;
+    secure_opt.accept_ctx = &tls;
+    return rota_http_serve(host, port, handler, arg, &secure_opt);
 }
 
 const char *secure_take_why(void *secure, char text[SECURE_WHY]) {

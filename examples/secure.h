@@ -25,12 +25,13 @@ int secure_open(struct secure *secure);
 void secure_close(struct secure *secure);
 
 /* (S) `connect` of an HTTP client's options, with a struct secure: http and https. */
-int secure_connect(void *secure, rota_stream *stream, const char *host, const char *port, bool is_https);
+int secure_connect(void *secure, rota_stream *stream, const char *host, const char *port, bool is_https, char *why,
+                   size_t n);
 
 /* (S) Over a connection that is there: fd is the stream's on success, else the caller's. */
 int secure_handshake(void *secure, rota_stream *stream, int fd, const char *host);
 
-/* (S) rota_http_serve by https. Of opt, serve counts alone. */
+/* (S) rota_http_serve by https. */
 int secure_serve(void *secure, const char *host, const char *port, rota_http_handler_fn *handler, void *arg,
                  const rota_http_serve_options *opt);
 

@@ -344,7 +344,8 @@ const char *site_route(const struct site *site, const char *url) {
     return strncmp(url, "http://", 7) == 0 ? port_of_host(site, url + 7, strcspn(url + 7, "/:")) : NULL;
 }
 
-int site_connect(void *arg, rota_stream *stream, const char *host, const char *port, bool secure) {
+int site_connect(void *arg, rota_stream *stream, const char *host, const char *port, bool secure, char *why, size_t n) {
+    (void)why, (void)n;
     const char *ours = port_of_host(arg, host, strlen(host));
     if (secure)
         return -EPROTONOSUPPORT;

@@ -49,6 +49,6 @@ extern const char *const site_urls[];
 const char *site_route(const struct site *site, const char *url);
 
 /* (S) For the options of an HTTP client: connects to these hosts where they are, and to others where they say. */
-int site_connect(void *site, rota_stream *stream, const char *host, const char *port, bool secure);
+int site_connect(void *site, rota_stream *stream, const char *host, const char *port, bool secure, char *why, size_t n);
 
 #endif

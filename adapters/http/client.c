@@ -66,10 +66,12 @@ static intptr_t connect_conn(void *arg) {
     struct request *q = arg;
     struct rota__http_conn *conn = q->conn;
     rota_http_connect_fn *hook = q->client->opt_.connect;
-    int rc = hook != NULL ? hook(q->client->opt_.connect_ctx, &conn->stream, conn->host, conn->port, conn->secure)
+    char *why = q->response->why_;
+    int rc = hook != NULL ? hook(q->client->opt_.connect_ctx, &conn->stream, conn->host, conn->port, conn->secure, why,
+                                 ROTA_HTTP_WHY)
                           : dial_plain(q, conn);
     conn->connected = rc == 0;
-    return rc;
+    return rc < 0 && why[0] != '\0' ? bad(q, rc, why) : rc;
 }
 
 static int take_connection(struct request *q, bool fresh) {
@@ -493,6 +495,8 @@ int rota_http_request(rota_http_client *client, rota_http_response *response, co
         return -EINVAL;
     if (client->state_ != ROTA__HTTP_CLIENT_OPEN)
         return -EBADF;
+    if (rota_loop_current() != client->loop_)
+        return -EPERM;
     struct request q = { .client = client, .response = response, .method = method, .url = &response->url,
                          .opt = opt != NULL ? opt : &defaults };
     int rc = rota__http_refused();

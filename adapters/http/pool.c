@@ -261,6 +261,8 @@ int rota_http_client_close(rota_http_client *client) {
         return -EINVAL;
     if (client->state_ != ROTA__HTTP_CLIENT_OPEN)
         return -EBADF;
+    if (rota_loop_current() != client->loop_)
+        return -EPERM;
     client->state_ = 0;
     while (client->conns_ != NULL) {
         struct rota__http_conn *conn = client->conns_;

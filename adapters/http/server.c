@@ -1,9 +1,9 @@
 /* The server: rota_http_serve, rota_http_serve_stream, rota_http_incoming_read. One task a connection, one block of
  * memory each: it reads a head, calls the handler, and writes when no further request is there.
  *
- * Stopping: the listener's clients stand under a shield of rota_serve, where they may go on for its drain time. A task
- * beside it is cancelled with the caller, and tells them: connections without a request end at once, the others after
- * the answer they are at. Those on the loops of other threads are told by a post to each loop.
+ * Stopping: the listener's clients stand under a shield of rota_serve, where they may go on for its drain time. On each
+ * of its loops rota_serve says when that begins: connections without a request end at once, the others after the answer
+ * they are at.
  *
  * Invariant: bytes of answers are in the wire's output, or sent, in the order of the requests; the wire is flushed
  * before the connection waits for the peer. */
@@ -140,20 +140,32 @@ static int skip_body(struct rota__http_server_conn *c) {
     return 0;
 }
 
+/* To the program, if it wants to be told; else what the connection's task is to fail with. */
+static intptr_t tell_failure(struct rota__http_server_conn *c, int error, const char *why) {
+    const rota_http_serve_options *opt = &c->service->opt;
+    if (opt->failed == NULL)
+        return error;
+    opt->failed(error, why != NULL ? why : rota_strerror(error), &c->request, c->service->arg);
+    return 0;
+}
+
 /* What became of the handler. Errors of the connection come first: the handler's is then their consequence. 0, or what
  * ends the connection without another word; *failure: what the handler alone is to blame for. */
 static int settle(struct rota__http_server_conn *c, intptr_t outcome, intptr_t *failure) {
     struct rota__http_wire *w = &c->wire;
+    const char *why = NULL;
     if (outcome == -ECANCELED)
         return -ECANCELED;
-    if (w->error == 0 && !rota_failed(outcome))
+    if (w->error == 0 && !rota_failed(outcome)) {
         outcome = rota__http_reply_end(c);
+        why = outcome == -EPROTO ? "the handler wrote fewer bytes than it had announced" : NULL;
+    }
     if (w->error == 0 && !rota_failed(outcome))
         return skip_body(c);
     if (w->error == -EPIPE || w->error == -ECONNRESET)
         return w->error;
     if (w->error == 0 && !peers_doing(outcome))
-        *failure = outcome;
+        *failure = tell_failure(c, (int)outcome, why);
     int status = w->error < 0 ? status_of_bad_body(w->error) : 500;
     int rc = rota__http_reply_error(c, status, w->error < 0 ? w->why : NULL);
     return rc == -EALREADY ? 0 : rc;
@@ -285,29 +297,12 @@ static intptr_t serve_conn(struct rota__http_server_conn *c, rota_stream *stream
 
 /* ---- the loops of a server ---- */
 
-static void stop_part(struct rota__http_part *part) {
-    part->stopping = true;
-    for (struct rota__http_server_conn *c = part->conns; c != NULL; c = c->next)
-        if (c->idle)
-            rota_scope_cancel(&c->idle_scope, "the server stops");
-}
-
-static void told_to_stop(rota_soon *soon, void *arg) {
-    (void)soon;
-    stop_part(arg);
-}
-
-/* Under the lock: for a loop that has its first connection. */
+/* Under the lock: for a loop that has its first connection, or stops without having had one. */
 static struct rota__http_part *new_part(struct rota__http_service *s, rota_loop *loop) {
     struct rota__http_part *part = rota__http_alloc(&s->allocator, sizeof *part);
     if (part == NULL)
         return NULL;
-    *part = (struct rota__http_part){ .service = s, .loop = loop, .next = s->others, .stopping = s->stopping };
-    rota_soon_init(&part->stop, told_to_stop, part);
-    if (rota_remote_open(&part->remote, loop) < 0) {
-        rota__http_free(&s->allocator, part, sizeof *part);
-        return NULL;
-    }
+    *part = (struct rota__http_part){ .service = s, .loop = loop, .next = s->others };
     s->others = part;
     return part;
 }
@@ -326,13 +321,17 @@ static struct rota__http_part *own_part(struct rota__http_service *s) {
     return part;
 }
 
-static void stop_all(struct rota__http_service *s) {
-    stop_part(&s->first);
-    pthread_mutex_lock(&s->lock);
-    s->stopping = true;
-    for (struct rota__http_part *part = s->others; part != NULL; part = part->next)
-        (void)!rota_remote_post(part->remote, &part->stop);
-    pthread_mutex_unlock(&s->lock);
+/* On each loop, whatever ended its listener. Without memory for a part there was no connection, nor will there be. */
+static void stopping(void *arg) {
+    struct rota__http_service *s = arg;
+    struct rota__http_part *part = own_part(s);
+    for (struct rota__http_server_conn *c = part != NULL ? part->conns : NULL; c != NULL; c = c->next)
+        if (c->idle)
+            rota_scope_cancel(&c->idle_scope, "the server stops");
+    if (part != NULL)
+        part->stopping = true;
+    if (s->opt.serve.stopping != NULL)
+        s->opt.serve.stopping(s->arg);
 }
 
 /* Behind rota_serve, when the other threads have ended. */
@@ -340,7 +339,6 @@ static void close_service(struct rota__http_service *s) {
     struct rota__http_part *part;
     while ((part = s->others) != NULL) {
         s->others = part->next;
-        rota_remote_close(part->remote);
         rota__http_free(&s->allocator, part, sizeof *part);
     }
     pthread_mutex_destroy(&s->lock);
@@ -352,15 +350,36 @@ static void no_delay(int fd) {
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
+/* By the hook, perhaps with a handshake: without a request, so it ends when the server stops. A client that fails at
+ * it is no failure of the server's. 1: the stream is open. */
+static intptr_t open_stream(struct rota__http_server_conn *c, int fd) {
+    const rota_http_serve_options *opt = &c->service->opt;
+    if (opt->accept == NULL) {
+        int rc = rota_stream_open(&c->stream, fd, &(rota_stream_options){ .buffer = &c->no_buffer, .buffer_size = 1 });
+        return rc < 0 ? rc : 1;
+    }
+    if (c->part->stopping)
+        return 0;
+    rota_timeout_begin(&c->idle_scope, opt->head_timeout);
+    c->idle = true;
+    intptr_t rc = opt->accept(opt->accept_ctx, &c->stream, fd);
+    c->idle = false;
+    bool stopped = rota_scope_cancelled(&c->idle_scope);
+    bool opened = rc == 0;
+    rc = rota_scope_end(&c->idle_scope, rc);
+    if (opened)
+        return 1;
+    return rc == -ECANCELED && !stopped ? rc : 0;
+}
+
 static intptr_t client(int fd, void *arg) {
     struct rota__http_part *part = own_part(arg);
     struct rota__http_server_conn *c = part != NULL ? new_conn(part) : NULL;
     if (c == NULL)
         return -ENOMEM;
     no_delay(fd);
-    intptr_t rc = rota_stream_open(&c->stream, fd, &(rota_stream_options){ .buffer = &c->no_buffer,
-                                                                           .buffer_size = 1 });
-    if (rc == 0) {
+    intptr_t rc = open_stream(c, fd);
+    if (rc > 0) {
         rc = serve_conn(c, &c->stream);
         rota_stream_close(&c->stream);
     }
@@ -392,15 +411,6 @@ static int open_service(struct rota__http_service *s, rota_http_handler_fn *hand
     return 0;
 }
 
-/* Stands beside the listener until it is cancelled with it. */
-static intptr_t stopper(void *arg) {
-    struct rota__http_service *s = arg;
-    rota_future never = { .waiters_ = NULL };
-    int rc = rota_future_await(&never, NULL);
-    stop_all(s);
-    return rc;
-}
-
 static void listening(int fd, void *arg) {
     struct rota__http_service *s = arg;
     s->opt.serve.listening(fd, s->arg);
@@ -414,13 +424,8 @@ int rota_http_serve(const char *host, const char *service, rota_http_handler_fn 
         return rc;
     rota_serve_options serve = s.opt.serve;
     serve.listening = serve.listening != NULL ? listening : NULL;
-    rota_group group;
-    rota_group_begin(&group, NULL);
-    rc = rota_spawn(NULL, stopper, &s, &(rota_spawn_options){ .name = "http stopper", .group = &group });
-    if (rc == 0)
-        rc = rota_serve(host, service, client, &s, &serve);
-    rota_scope_cancel(&group.scope, "the server has ended");
-    rc = (int)rota_group_end(&group, rc);
+    serve.stopping = stopping;
+    rc = rota_serve(host, service, client, &s, &serve);
     close_service(&s);
     return rc;
 }

@@ -21,9 +21,7 @@ struct rota__http_part {
     bool stopping;                 /* no request after those under way */
     int64_t date_of;               /* the second that opening says; 0: none yet */
     char opening[HTTP_OK_N + HTTP_DATE_LINE_N];   /* of the answers within it: status line of 200, Date */
-    struct rota__http_part *next;  /* of the other loops: */
-    rota_remote *remote;           /* by which the first loop tells it to stop, */
-    rota_soon stop;                /* with this */
+    struct rota__http_part *next;  /* of the other loops */
 };
 
 /* What all connections of a server share. */
@@ -32,10 +30,9 @@ struct rota__http_service {
     void *arg;
     rota_http_serve_options opt;   /* defaults filled in */
     rota_allocator allocator;
-    struct rota__http_part first;  /* of the loop that serves; it makes and frees the others */
-    pthread_mutex_t lock;          /* of what follows */
+    struct rota__http_part first;  /* of the loop that serves; it frees the others */
+    pthread_mutex_t lock;          /* of the list of the others */
     struct rota__http_part *others;
-    bool stopping;                 /* also a loop that comes later */
 };
 
 struct rota__http_server_conn {

@@ -98,8 +98,9 @@ static intptr_t server(void *arg) {
 }
 
 /* Every name is the server's. */
-static int connect_here(void *ctx, rota_stream *stream, const char *host, const char *port, bool secure) {
-    (void)ctx;
+static int connect_here(void *ctx, rota_stream *stream, const char *host, const char *port, bool secure, char *why,
+                        size_t n) {
+    (void)ctx, (void)why, (void)n;
     (void)port;
     if (strcmp(host, "slow.test") == 0)
         return rota_sleep(3600 * ROTA_S);
@@ -589,6 +590,45 @@ Task_test(http_client, https_without_tls_says_so) {
     cr_expect_not_null(strstr(r.why, "TLS"));
     rota_http_client_close(&client);
     return 0;
+}
+
+static intptr_t ask_from_elsewhere(void *client) {
+    rota_http_response r;
+    cr_expect_eq(rota_http_client_close(client), -EPERM);
+    return rota_http_request(client, &r, "GET", "http://127.0.0.1:1/", NULL);
+}
+
+static void *other_loop(void *client) {
+    intptr_t outcome = 0;
+    cr_expect_eq(rota_run(ask_from_elsewhere, client, &outcome, NULL), 0);
+    cr_expect_eq(outcome, -EPERM);
+    return NULL;
+}
+
+Task_test(http_client, a_client_belongs_to_its_loop) {
+    rota_http_client client;
+    pthread_t thread;
+    cr_expect_eq(rota_http_client_open(&client, NULL), 0);
+    cr_expect_eq(pthread_create(&thread, NULL, other_loop, &client), 0);
+    cr_expect_eq(pthread_join(thread, NULL), 0);
+    return rota_http_client_close(&client);
+}
+
+/* What a hook of the program's says about a failure is the response's. */
+static int says_why(void *ctx, rota_stream *stream, const char *host, const char *port, bool secure, char *text,
+                    size_t n) {
+    (void)ctx, (void)stream, (void)port, (void)secure;
+    snprintf(text, n, "no way to %s", host);
+    return -EHOSTUNREACH;
+}
+
+Task_test(http_client, why_connecting_failed) {
+    rota_http_client client;
+    rota_http_response r;
+    cr_expect_eq(rota_http_client_open(&client, &(rota_http_client_options){ .connect = says_why }), 0);
+    cr_expect_eq(rota_http_request(&client, &r, "GET", "http://a/", NULL), -EHOSTUNREACH);
+    cr_expect_str_eq(r.why, "no way to a");
+    return rota_http_client_close(&client);
 }
 
 Task_test(http_client, mistakes) {

@@ -23,8 +23,9 @@ static struct {
     rota_stream stream;
 } it;
 
-static int connect_pair(void *ctx, rota_stream *stream, const char *host, const char *port, bool secure) {
-    (void)ctx, (void)host, (void)port, (void)secure;
+static int connect_pair(void *ctx, rota_stream *stream, const char *host, const char *port, bool secure, char *why,
+                        size_t n) {
+    (void)ctx, (void)host, (void)port, (void)secure, (void)why, (void)n;
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0)
         return -errno;

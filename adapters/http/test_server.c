@@ -1,4 +1,5 @@
 /* Tests of server.c and reply.c: what is answered to bytes that a client sends, whole and byte by byte. */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -428,5 +429,86 @@ Task_test(http_server, stopped_it_ends_idle_connections_on_all_threads) {
     clock_gettime(CLOCK_MONOTONIC, &end);
     cr_expect_eq(outcome, -ECANCELED);
     cr_expect(end.tv_sec - begin.tv_sec < 20, "they were told, not drained");
+    return 0;
+}
+
+/* ---- a listener that fails; a handler that does ---- */
+
+static atomic_bool listeners_fail;
+
+static int failing_accept(int fd, struct sockaddr *addr, socklen_t *len) {
+    return atomic_load(&listeners_fail) ? -EINVAL : rota__sys_real.accept(fd, addr, len);
+}
+
+/* One thread's listener fails; connections of all of them end at once, and the server with that error. */
+static intptr_t fail_on_threads(void *unused) {
+    struct stop s = { .port = 0 };
+    rota_group group;
+    struct timespec begin, end;
+    (void)unused;
+    cr_expect_eq(rota_spawn(&s.server, serve_on_threads, &s, NULL), 0);
+    cr_expect_eq(rota_future_await(&s.ready, NULL), 0);
+    rota_group_begin(&group, NULL);
+    for (int i = 0; i < STAY_IDLE; i++)
+        cr_expect_eq(rota_spawn(NULL, stays_idle, &s, &(rota_spawn_options){ .group = &group }), 0);
+    cr_expect_eq(rota_future_await(&s.all, NULL), 0);
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    atomic_store(&listeners_fail, true);
+    int knock = raw_connect(s.port);
+    cr_expect_eq(rota_group_end(&group, 0), 0);
+    intptr_t outcome = 0;
+    cr_expect_eq(rota_join(s.server, &outcome), 0);
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    close(knock);
+    cr_expect_eq(outcome, -EINVAL);
+    cr_expect(end.tv_sec - begin.tv_sec < 20, "they were told, not drained");
+    return 0;
+}
+
+Test(http_server, a_listener_that_fails_ends_idle_connections_on_all_threads) {
+    use_shim()->accept = failing_accept;
+    cr_expect_eq(run_task(fail_on_threads, NULL), 0);
+    rota__sys = &rota__sys_real;
+}
+
+static int told_error;
+static char told_why[64];
+
+static void told(int error, const char *why, const rota_http_incoming *request, void *arg) {
+    (void)arg;
+    told_error = error;
+    snprintf(told_why, sizeof told_why, "%s: %s", request->target, why);
+}
+
+static intptr_t writes_too_little(rota_http_incoming *q, rota_http_reply *r, void *arg) {
+    (void)arg;
+    if (strcmp(q->target, "/fails") == 0)
+        return -EIO;
+    int rc = rota_http_reply_length(r, 10);
+    return rc < 0 ? rc : rota_http_reply_write(r, "short", 5);
+}
+
+static void converse_with_a_failing_handler(const char *target, void (*failed)(int, const char *,
+                                            const rota_http_incoming *, void *), intptr_t outcome) {
+    int fds[2];
+    rota_stream stream;
+    unix_pair(fds);
+    told_error = 0;
+    ask(fds[1], target);
+    shutdown(fds[1], SHUT_WR);
+    cr_expect_eq(rota_stream_open(&stream, fds[0], NULL), 0);
+    cr_expect_eq(rota_http_serve_stream(&stream, writes_too_little, NULL, &(rota_http_serve_options){
+        .failed = failed }), outcome);
+    rota_stream_close(&stream);
+    rota_close(fds[1]);
+}
+
+Task_test(http_server, a_handler_that_fails_is_told_of_in_words) {
+    converse_with_a_failing_handler("/short", told, 0);
+    cr_expect_eq(told_error, -EPROTO);
+    cr_expect_str_eq(told_why, "/short: the handler wrote fewer bytes than it had announced");
+    converse_with_a_failing_handler("/fails", told, 0);
+    cr_expect_eq(told_error, -EIO);
+    converse_with_a_failing_handler("/short", NULL, -EPROTO);
     return 0;
 }

@@ -227,7 +227,7 @@ static intptr_t http_body(void *unused) {
     const char *line;
     rota_tls_http http = {.context = client_ctx};
     (void)unused;
-    int rc = S(rota_tls_http_connect(&http, &s, "127.0.0.1", service, true));
+    int rc = S(rota_tls_http_connect(&http, &s, "127.0.0.1", service, true, reason, sizeof reason));
     if (rc < 0)
         return rc;
     rc = S(rota_stream_write(&s, "hello\n", 6));
@@ -263,9 +263,13 @@ static void accept_begin(void) {
     helper(close_after_connect, &there.client);
 }
 
+static bool for_a_server_of_http;
+
 static intptr_t accept_body(void *unused) {
     (void)unused;
-    int rc = S(rota_tls_accept(&there.s, there.server.fd, server_ctx, NULL));
+    rota_tls_http_server http = {.context = server_ctx};
+    int rc = for_a_server_of_http ? S(rota_tls_http_accept(&http, &there.s, there.server.fd))
+                                  : S(rota_tls_accept(&there.s, there.server.fd, server_ctx, NULL));
     if (rc < 0) {
         rota_close(there.server.fd);
         return rc;
@@ -341,18 +345,25 @@ static void in_each_way(const struct scenario *scenario) {
 Test(tls_everywhere, dial, .timeout = 300) { in_each_way(&dialling); }
 Test(tls_everywhere, for_http, .timeout = 300) { in_each_way(&for_http); }
 Test(tls_everywhere, accept, .timeout = 300) { in_each_way(&accepting); }
+Test(tls_everywhere, accept_for_http, .timeout = 300) {
+    for_a_server_of_http = true;
+    in_each_way(&accepting);
+}
 Test(tls_everywhere, connect, .timeout = 300) { in_each_way(&connecting); }
 Test(tls_everywhere, serve, .timeout = 300) { in_each_way(&serving_scenario); }
 
 /* Every public call that may suspend. tests/everywhere/check.py holds it against the header. */
 static const char *const suspending[] = {
-    "rota_tls_accept", "rota_tls_connect", "rota_tls_dial", "rota_tls_http_connect", "rota_tls_serve",
+    "rota_tls_accept", "rota_tls_connect", "rota_tls_dial", "rota_tls_http_accept", "rota_tls_http_connect",
+    "rota_tls_serve",
 };
 
 Test(tls_everywhere, every_suspending_call_is_in_a_scenario) {
     contexts(NULL, NULL);
     everywhere_once(&dialling);
     everywhere_once(&for_http);
+    everywhere_once(&accepting);
+    for_a_server_of_http = true;
     everywhere_once(&accepting);
     everywhere_once(&connecting);
     everywhere_once(&serving_scenario);

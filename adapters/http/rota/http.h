@@ -8,7 +8,7 @@
  *   -EOPNOTSUPP   a transfer coding other than chunked, a version other than HTTP/1.x
  *   -EPIPE        the connection ended in the middle
  *   -ETIMEDOUT    a limit of time in the options has passed
- * with a sentence for a person in `why` (NULL for errors of the system). Folded fields, a space before the colon, zero
+ * with a sentence for a person in `why` (NULL for errors of the system; of TLS, what it says). Folded fields, a space before the colon, zero
  * bytes, two lengths that differ, a length together with chunks, bare LF in requests and in chunk framing are refused;
  * bare LF is accepted in the head of an answer. No content coding is asked for, and none is undone.
  *
@@ -67,9 +67,13 @@ typedef struct rota_http_header {
 
 /* ---- client ------------------------------------------------------------------------------------- */
 
+enum { ROTA_HTTP_WHY = 200 };
+
 /* (S) Connects stream, whose memory is given, to host and port; secure: with TLS, the certificate checked for host.
- * 0, or an error, and then there is nothing to close. */
-typedef int rota_http_connect_fn(void *ctx, rota_stream *stream, const char *host, const char *port, bool secure);
+ * 0, or an error, and then there is nothing to close; a sentence for a person, put to why (n bytes, "" before), becomes
+ * the response's. For https: rota_tls_http_connect. */
+typedef int rota_http_connect_fn(void *ctx, rota_stream *stream, const char *host, const char *port, bool secure,
+                                 char *why, size_t n);
 
 typedef struct rota_http_client_options {
     rota_http_connect_fn *connect;   /* NULL: rota_dial, and -EPROTONOSUPPORT for https */
@@ -97,7 +101,7 @@ typedef struct rota_http_client {
 ROTA_API ROTA_CHECK int rota_http_client_open(rota_http_client *client, const rota_http_client_options *opt);
 
 /* Drops idle connections at once; those in use go with their responses. Who waits for one gets -ESHUTDOWN.
- * -EBADF: not open. */
+ * -EBADF: not open. -EPERM: another loop's thread. */
 ROTA_API int rota_http_client_close(rota_http_client *client);
 
 typedef struct rota_http_request_options {
@@ -134,12 +138,13 @@ typedef struct rota_http_response {
     uint64_t received;               /* bytes of it that were handed out */
     rota_http_url url;               /* that answered: another one than asked for after redirects */
     unsigned redirected;             /* how many were followed */
-    const char *why;                 /* after an error: what was wrong, or NULL */
+    const char *why;                 /* after an error: what was wrong, or NULL; may lie in this struct */
 
     struct rota__http_conn *conn_;
     char *whole_;                    /* rota_http_read_all's */
     size_t whole_size_, whole_n_;
     int64_t deadline_, read_timeout_;
+    char why_[ROTA_HTTP_WHY];        /* what connecting said */
 } rota_http_response;
 
 /* (S) Asks, and returns when the head of the answer has come, whatever its status: then the response must be closed. On
@@ -152,7 +157,8 @@ typedef struct rota_http_response {
  *
  * A connection of the pool that turns out to be dead before the first byte of an answer is replaced once, if the
  * method is idempotent and no function has given of the body. 100 Continue and other interim answers are skipped.
- * -EINVAL for a method, field or URL that cannot be sent; -ESHUTDOWN; errors of connecting; those on top. */
+ * -EINVAL for a method, field or URL that cannot be sent; -EBADF: the client is not open; -ESHUTDOWN: it was closed
+ * meanwhile; -EPERM: a task of another loop than the client's; errors of connecting; those on top. */
 ROTA_API ROTA_CHECK int rota_http_request(rota_http_client *client, rota_http_response *response, const char *method,
                                           const char *url, const rota_http_request_options *opt);
 
@@ -193,8 +199,9 @@ typedef struct rota_http_reply {
 } rota_http_reply;
 
 /* Answers one request. What it returns: 0, or an error, which is answered with 500 when nothing was sent yet, else ends
- * the connection; errors that are not the peer's doing are reported as those of the connection's task. A body that it
- * did not read is skipped, or ends the connection when it is long. */
+ * the connection. Errors that are not the peer's doing go to `failed` in the options, or are reported as those of the
+ * connection's task; so is -EPROTO when it wrote fewer bytes than it had announced. A body that it did not read is
+ * skipped, or ends the connection when it is long. */
 typedef intptr_t rota_http_handler_fn(rota_http_incoming *request, rota_http_reply *reply, void *arg);
 
 typedef struct rota_http_serve_options {
@@ -207,6 +214,13 @@ typedef struct rota_http_serve_options {
     int64_t body_timeout;            /* for each read of a body that must wait; 0: 30 s */
     int64_t idle;                    /* between requests; 0: 60 s */
     int64_t write_timeout;           /* for output that the peer does not take; 0: 60 s */
+    /* (S) Opens the stream of a client that was accepted, a handshake included, and returns 0, or an error, upon which
+     * rota_http_serve closes fd; it has the time of a head. NULL: rota_stream_open. For https: rota_tls_http_accept. */
+    int (*accept)(void *ctx, rota_stream *stream, int fd);
+    void *accept_ctx;
+    /* The handler failed (see rota_http_handler_fn), why in words; arg is the handler's. May not suspend. NULL: the task
+     * of the connection fails with it, which is reported. */
+    void (*failed)(int error, const char *why, const rota_http_incoming *request, void *arg);
     const char *server;              /* Server field; NULL: none */
     const rota_allocator *allocator; /* one block a connection, and one a thread, on its thread; NULL: malloc */
 } rota_http_serve_options;
@@ -217,8 +231,9 @@ typedef struct rota_http_serve_options {
 ROTA_API ROTA_CHECK int rota_http_serve(const char *host, const char *service, rota_http_handler_fn *handler, void *arg,
                                         const rota_http_serve_options *opt);
 
-/* (S) The same for one connection that is there already, on a stream that stays the caller's. opt->serve is not looked
- * at. 0 when the peer has ended it, or was turned away; else the error. */
+/* (S) The same for one connection that is there already, on a stream that stays the caller's. opt->serve and accept are
+ * not looked at, and of a server that drains it knows nothing: a connection without a request ends with its limit, or
+ * the caller's scope. 0 when the peer has ended it, or was turned away; else the error. */
 ROTA_API ROTA_CHECK int rota_http_serve_stream(rota_stream *stream, rota_http_handler_fn *handler, void *arg,
                                                const rota_http_serve_options *opt);
 

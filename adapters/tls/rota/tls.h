@@ -55,7 +55,8 @@ typedef struct rota_tls_context_options {
     bool renegotiation;          /* TLS 1.2: the peer may begin a new handshake; else it is told no */
     bool insecure_skip_verify;   /* clients: take any certificate. Whoever is on the way can then read and change all */
     bool insecure_any_name;      /* clients: take a trusted certificate whatever name is in it */
-    char *error;                 /* where rota_tls_context_new puts a text when it fails; may be NULL */
+    char *error;                 /* where rota_tls_context_new puts a text when it fails, with the name of the file
+                                    that was read; may be NULL */
     size_t error_size;
 } rota_tls_context_options;
 
@@ -127,14 +128,39 @@ ROTA_API ROTA_CHECK int rota_tls_serve(const char *host, const char *service, ro
 typedef struct rota_tls_http {
     rota_tls_context *context;   /* a client's; NULL: one is made for each connection, as by rota_tls_dial */
     rota_dial_options dial;
-    char error[200];             /* what TLS says about the last connection that failed; "" when another is begun. The
-                                    task whose request failed reads it, and empties it, before it suspends again */
 } rota_tls_http;
 
 /* (S) To be `connect` in rota_http_client_options, with a rota_tls_http (may be NULL) as connect_ctx: dials, and when
- * `secure` shakes hands, host being the name that the certificate must be for. Errors of rota_dial and rota_tls_dial. */
+ * `secure` shakes hands, host being the name that the certificate must be for. What TLS says about a failure becomes
+ * the `why` of the response. Errors of rota_dial and rota_tls_dial. */
 ROTA_API ROTA_CHECK int rota_tls_http_connect(void *http, rota_stream *stream, const char *host, const char *port,
-                                              bool secure);
+                                              bool secure, char *why, size_t n);
+
+/* What the connections of an HTTPS server have in common. */
+typedef struct rota_tls_http_server {
+    rota_tls_context *context;   /* a server's */
+    rota_stream_options stream;  /* of each client; a buffer cannot be given */
+    void (*refused)(int error, const char *reason, void *arg);  /* a handshake failed; NULL: nobody is told */
+    void *arg;
+} rota_tls_http_server;
+
+/* (S) To be `accept` in rota_http_serve_options, with a rota_tls_http_server as accept_ctx: rota_tls_accept. Such a
+ * server drains as a plain one does. An HTTPS server, but for the errors:
+ *
+ *     static intptr_t hello(rota_http_incoming *request, rota_http_reply *reply, void *arg) {
+ *         return rota_http_reply_send(reply, 200, "text/plain", "hello\n", 6);
+ *     }
+ *     static intptr_t serve(void *arg) {
+ *         rota_tls_http_server tls = { 0 };
+ *         rota_tls_context_options keys = { .server = true, .certificate = "cert.pem", .key = "key.pem" };
+ *         rota_tls_context_new(&tls.context, &keys);
+ *         rota_http_serve_options opt = { .accept = rota_tls_http_accept, .accept_ctx = &tls };
+ *         intptr_t rc = rota_http_serve(NULL, "443", hello, arg, &opt);
+ *         rota_tls_context_free(tls.context);
+ *         return rc;
+ *     }
+ */
+ROTA_API ROTA_CHECK int rota_tls_http_accept(void *server, rota_stream *stream, int fd);
 
 /* ---- what was agreed on ------------------------------------------------------------------------- */
 
