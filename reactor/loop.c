@@ -47,12 +47,13 @@ static void run_ready(rota_loop *loop) {
     loop->budget_until = rota__time_add(loop->now, BUDGET_TIME);
     rota__step_begin(loop);
     while (loop->budget > 0 && (entry = rota__ready_peek(&loop->ready))) {
+        void (*run)(rota_ready *) = entry->run_; /* once it is dropped another thread may post it, and set that */
         rota__ready_drop(&loop->ready, entry);
         loop->counts.entered++;
         if (__builtin_expect(loop->watched, 0))
-            rota__run_watched(loop, entry);
+            rota__run_watched(loop, entry, run);
         else
-            entry->run_(entry);
+            run(entry);
         if (loop->budget > 0 && --loop->budget == 0)
             (void)rota__loop_budget_spent(loop);
     }

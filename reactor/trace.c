@@ -65,17 +65,17 @@ void rota__trace_job(rota_loop *loop, int kind) {
 
 /* ---- what it calls ---- */
 
-void rota__run_watched(rota_loop *loop, rota_ready *entry) {
-    bool is_task = loop->upper && entry->run_ == loop->upper->run;
+void rota__run_watched(rota_loop *loop, rota_ready *entry, void (*run)(rota_ready *)) {
+    bool is_task = loop->upper && run == loop->upper->run;
     if (!loop->traced || entry == &loop->ready.hole) {
-        entry->run_(entry);
+        run(entry);
     } else if (is_task) {
         loop->upper->enters(entry);
-        entry->run_(entry);
+        run(entry);
     } else {
-        const char *what = entry->run_ == rota__post_run ? "a post" : "a soon-callback";
+        const char *what = run == rota__post_run ? "a post" : "a soon-callback";
         rota__trace_callback(loop, ROTA_TRACE_CALLBACK_BEGIN, what, entry, 0);
-        entry->run_(entry);
+        run(entry);
         rota__trace_callback(loop, ROTA_TRACE_CALLBACK_END, what, entry, 0);
     }
 }

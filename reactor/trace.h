@@ -34,8 +34,8 @@ int64_t rota__trace_time(const rota_loop *loop);
 /* Debug mode or the listeners have changed. */
 void rota__watched_changed(rota_loop *loop);
 
-/* While loop->watched: an entry of the ready queue, a timer. */
-void rota__run_watched(rota_loop *loop, rota_ready *entry);
+/* While loop->watched: an entry of the ready queue (run: its run_, while it was still queued), a timer. */
+void rota__run_watched(rota_loop *loop, rota_ready *entry, void (*run)(rota_ready *));
 void rota__fire_watched(rota_loop *loop, rota_timer *timer);
 
 /* While loop->traced. */
