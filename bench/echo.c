@@ -178,7 +178,8 @@ static double row(const char *scenario, char *server) {
 }
 
 static const char *const names[] = { "echo_1", "echo_64", "echo_64_calls", "echo_64_user_share", "echo_1000",
-                                     "echo_10000", "echo_16k", "echo_depth8", "echo_churn", "idle_bytes", "echo_1_round_trip" };
+                                     "echo_10000", "echo_16k", "echo_depth8", "echo_churn", "idle_bytes",
+                                     "echo_1_round_trip" };
 
 static double floor_row(long n) { return row(names[n], "floor"); }
 static double rota_row(long n) { return row(names[n], "rota"); }
@@ -189,7 +190,8 @@ static double spin_row(long n) { return row(names[n], "rota spin"); }
 
 const struct bench bench_echo[] = {
     { "echo", "echo_1", "us", 0, ROWS },
-    { "echo", "echo_1_round_trip", "us", 10, { { "floor", floor_row }, { "rota", rota_row }, { "rota spin", spin_row } } },
+    { "echo", "echo_1_round_trip", "us", 10,
+      { { "floor", floor_row }, { "rota", rota_row }, { "rota spin", spin_row } } },
     { "echo", "echo_64", "us", 1, ROWS },
     { "echo", "echo_64_calls", "calls", 2, ROWS },
     { "echo", "echo_64_user_share", "%", 3, ROWS },

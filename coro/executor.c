@@ -15,9 +15,9 @@
  * somebody to wake, and a thread that is awake, or has been woken but does not run yet, costs no system call. Who is to
  * be woken is decided under the lock and done behind it, or it would wake up to wait for the lock.
  *
- * Threads are joined, so that nothing of them is left when close has returned, or the closing of the loop they belonged
- * to. There need not be room for all their numbers: one that ends joins the one that ended before it, and the closer the
- * last. A thread in an abandoned job ends when that does, and is detached.
+ * Threads are joined, so that nothing of them is left when close has returned, or the closing of the loop they
+ * belonged to. There need not be room for all their numbers: one that ends joins the one that ended before it, and the
+ * closer the last. A thread in an abandoned job ends when that does, and is detached.
  *
  * The executor is counted: its handle, each thread and each port hold it. It must not know what jobs do.
  */

@@ -38,7 +38,8 @@ void waits_draw(FILE *svg, const struct waits *w, const struct waits_place *p) {
     for (int i = 0; i < w->n; i++) {
         const struct wait_span *s = &w->spans[i];
         double from = (double)(s->from - p->zero), took = (double)(s->to - s->from);
-        fprintf(svg, "<rect x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%d\" fill=\"%s\"><title>%.1f ms: %s</title></rect>\n",
+        fprintf(svg, "<rect x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%d\" fill=\"%s\">"
+                     "<title>%.1f ms: %s</title></rect>\n",
                 p->x + from * p->scale, p->y, took * p->scale, p->height, p->fill, took / 1e6,
                 s->what != NULL ? s->what : "waits");
     }

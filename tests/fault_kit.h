@@ -1,6 +1,6 @@
-/* Faults: a program is run again and again, and each time another one of its system calls, or of its allocations, fails:
- * once, or that one and all later ones of its kind. Each run must end, with success or an error, and give back every
- * descriptor and byte; whether it does is asked here, and what else must hold, by the program's own functions.
+/* Faults: a program is run again and again, and each time another one of its system calls, or of its allocations,
+ * fails: once, or that one and all later ones of its kind. Each run must end, with success or an error, and give back
+ * every descriptor and byte; whether it does is asked here, and what else must hold, by the program's own functions.
  *
  *     static const struct fault_row rows[] = { { FAULT_recv, -ECONNRESET, 0, NULL }, ... };
  *     static const struct fault_program program = { .body = main_task, .rows = rows, .n_rows = ... };
@@ -24,7 +24,8 @@
     X(int, dup_fd, (int fd), (fd)) \
     X(int, epoll_create, (void), ()) \
     X(int, epoll_ctl, (int epoll, int op, int fd, struct epoll_event *event), (epoll, op, fd, event)) \
-    X(int, epoll_pwait2, (int epoll, struct epoll_event *events, int n, const struct timespec *t), (epoll, events, n, t)) \
+    X(int, epoll_pwait2, (int epoll, struct epoll_event *events, int n, const struct timespec *t), \
+      (epoll, events, n, t)) \
     X(int, epoll_wait, (int epoll, struct epoll_event *events, int n, int ms), (epoll, events, n, ms)) \
     X(int, eventfd, (void), ()) \
     X(int, fchmod, (int fd, mode_t mode), (fd, mode)) \
@@ -117,8 +118,8 @@ struct fault_program {
     void (*change)(struct rota__sys *sys);   /* what else is replaced */
     void (*begin)(void);                     /* before all runs, */
     void (*end)(void);                       /* and behind */
-    void (*prepare)(const struct fault_row *row);  /* before each run; the row that is about to fail, in one way or other */
-    void (*check)(const char *what, size_t at, intptr_t value);  /* after each, before test_end looks for what is left */
+    void (*prepare)(const struct fault_row *row);  /* before each run; NULL: allocations */
+    void (*check)(const char *what, size_t at, intptr_t value);  /* after each, before test_end */
 };
 
 /* Each row, at each place where the program makes the call; each allocation. on: and from there on. */

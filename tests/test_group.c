@@ -498,7 +498,7 @@ Test(group, left_at_the_end_of_the_task_is_fatal, .signal = TRAP) { /* B29 */
     (void)!rota_run(leave_group_at_the_end, NULL, NULL, &opt);
 }
 
-/* Groups that nobody points to any more: never used; used by tasks that have ended, of which some still have a handle. */
+/* Groups that nobody points to any more: never used; used by tasks that have ended; one of those has a handle. */
 enum { EMPTY, USED, HANDLED };
 
 static rota_task *stale;

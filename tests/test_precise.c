@@ -1,6 +1,6 @@
-/* The loop options `precise` and `spin_ns`: how often the kernel is asked, by what the loop sleeps, and when. The kernel
- * here is the real one asked without waiting, and time is told by it alone: a question takes ASK, a sleep as long as it
- * was asked to and LATE more. What a real kernel makes of it, bench measures. */
+/* The loop options `precise` and `spin_ns`: how often the kernel is asked, by what the loop sleeps, and when. The
+ * kernel here is the real one asked without waiting, and time is told by it alone: a question takes ASK, a sleep as long
+ * as it was asked to and LATE more. What a real kernel makes of it, bench measures. */
 #include <signal.h>
 
 #include "rota/coro.h"

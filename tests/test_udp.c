@@ -110,8 +110,8 @@ Test(udp, outside_of_tasks) {
     cr_expect_eq(rota_udp_connect("::1", "1", NULL), -EPERM);
 }
 
-/* ---- multicast: on the loopback interface, or where Linux has no IPv6 multicast there, on another one, with groups and
- * hops that do not leave the host ---- */
+/* ---- multicast: on the loopback interface, or on another one (Linux has no IPv6 multicast on loopback), with groups
+ * and hops that do not leave the host ---- */
 
 static rota_address group_of(const char *text) {
     rota_address a;
@@ -163,7 +163,8 @@ static bool has_multicast(rota_address group, unsigned interface) {
     join.gr_interface = interface;
     join.gr_group = group.addr;
     struct pollfd p = {.fd = in, .events = POLLIN};
-    ((struct sockaddr_in *)&group.addr)->sin_port = ((struct sockaddr_in *)&in_name)->sin_port; /* where IPv6 has it too */
+    /* IPv6 has the port in the same place. */
+    ((struct sockaddr_in *)&group.addr)->sin_port = ((struct sockaddr_in *)&in_name)->sin_port;
     bool works = setsockopt(in, four ? IPPROTO_IP : IPPROTO_IPV6, MCAST_JOIN_GROUP, &join, sizeof join) == 0 &&
                  raw_set_interface(out, interface) == 0 &&
                  sendto(out, "?", 1, 0, (struct sockaddr *)&group.addr, group.len) == 1 && poll(&p, 1, 100) == 1;

@@ -359,9 +359,9 @@ struct rota_group {
     rota_group_options options_;
 };
 
-/* What is begun must be ended, on every way out. A group left by an early return is noticed at the task's next call that
- * may suspend, and reported with the place where it began. With no child that still runs it is left then, as a scope is;
- * otherwise the process is ended, by a trap after the report: its children would write to a frame that is gone. */
+/* What is begun must be ended, on every way out. A group left by an early return is noticed at the task's next call
+ * that may suspend, and reported with the place where it began. With no child that still runs it is left then, as a
+ * scope is; otherwise the process is ended, by a trap after the report: children would write to a frame that is gone. */
 #define rota_group_begin(...) rota_group_begin_at(ROTA_HERE, __VA_ARGS__)
 ROTA_API void rota_group_begin_at(rota_at at, rota_group *group, const rota_group_options *opt);
 

@@ -37,7 +37,8 @@ ROTA_API ROTA_CHECK int rota_executor_drain(rota_executor *executor);
 
 /* Any thread. Queued jobs never run: those who wait for them get -ESHUTDOWN, as does every later call. Blocks until
  * jobs that run, and their threads, have ended; abandoned ones are not waited for. Closing again is 0. -EDEADLK in a
- * job of this executor, which would wait for itself: nothing is closed then; do it in a task, or another thread. A job that waits for the loop whose thread blocks here never ends: drain first. */
+ * job of this executor, which would wait for itself: nothing is closed then; do it in a task, or another thread. A job
+ * that waits for the loop whose thread blocks here never ends: drain first. */
 ROTA_API int rota_executor_close(rota_executor *executor);
 
 /* Closes if need be, and frees: nobody may use it any more. NULL is fine. -EDEADLK as close. In a child after fork,

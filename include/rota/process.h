@@ -50,9 +50,9 @@ typedef struct rota_process_options {
     bool kill_on_cancel;          /* a wait or communicate that is cancelled ends it as rota_process_close would */
     bool detach;                  /* closing, and the end of the loop, let it live; closing the loop then leaves the
                                      process to the program, which may reap it */
-    int64_t grace;                /* ending it (rota_process_close; a rota_process_run that fails, by a timeout say) sends
-                                     SIGTERM first, and SIGKILL so much later; 0: SIGKILL at once. Nobody waits
-                                     for it in the call: the loop sees to it */
+    int64_t grace;                /* ending it (rota_process_close; a rota_process_run that fails, by a timeout say)
+                                     sends SIGTERM first, and SIGKILL so much later; 0: SIGKILL at once. No call
+                                     waits for that: the loop sees to it */
 } rota_process_options;
 
 /* A process that was started. Caller-allocated; all-zero bytes are one that was closed. Stays where it is until it is

@@ -125,7 +125,7 @@ typedef struct rota_loop_options {
     void *report_ctx;
     bool virtual_clock;               /* time stands still, and jumps to the next deadline when idle; the environment
                                          variable ROTA_CLOCK=virtual also sets it */
-    bool precise;                     /* timers come as exactly as the kernel can: see below; default: its slack applies */
+    bool precise;                     /* timers as exact as the kernel can make them: see below */
     int64_t spin_ns;                  /* how long the loop asks the kernel again and again before it sleeps, and before
                                          a deadline: see below; 0: it sleeps at once. Negative: -EINVAL */
     int64_t slow_step;                /* in debug mode, what runs longer in one go is reported; 0: 100 ms */
@@ -151,11 +151,11 @@ typedef struct rota_loop_options {
  * its timers, and of poll, which knows whole milliseconds only, it has no effect.
  *
  * spin_ns: a loop with nothing to do asks the kernel for so long without waiting, and sleeps only then: what comes in
- * the meantime is served without the 10-50 us that waking a processor takes. And it sleeps until spin_ns before the next
- * deadline at most: the rest is waited for awake, so that 60 us bring most timers within 1 us. It implies precise. The
- * price is a processor busy meanwhile, that much of it before each sleep; ROTA_FOREVER never sleeps. Posts, signals and
- * children end the spinning as they end a sleep. Of poll, it serves deadlines from about 1 ms on: sleeping is as coarse
- * there. */
+ * the meantime is served without the 10-50 us that waking a processor takes. And it sleeps until spin_ns before the
+ * next deadline at most: the rest is waited for awake, so that 60 us bring most timers within 1 us. It implies precise.
+ * The price is a processor that is busy meanwhile, for so long before each sleep; ROTA_FOREVER never sleeps. Posts,
+ * signals and children end the spinning as they end a sleep. With poll, whose sleeps are whole milliseconds, only a
+ * spin_ns of more than 1 ms brings deadlines closer. */
 
 /* For rota_loop_options.cpp_exceptions. C++ keeps for each thread which exceptions are being handled; tasks that suspend
  * while one is (inside catch, or in a destructor that unwinding calls) would mix theirs up. With this the loop gives each

@@ -50,7 +50,8 @@ typedef struct rota_workers_options {
 } rota_workers_options;
 
 /* For tasks of the loop that is current; forks nothing yet. Uses the loop's allocator. opt is copied, and may be NULL.
- * -EINVAL, -ENOTCONN (the fork server does not run: call rota_fork_server_start first of all in main), -ENOMEM, -EPERM and -ESHUTDOWN of the loop; *workers is NULL then. */
+ * -EINVAL, -ENOTCONN (the fork server does not run: call rota_fork_server_start first of all in main), -ENOMEM, -EPERM
+ * and -ESHUTDOWN of the loop; *workers is NULL then. */
 ROTA_API ROTA_CHECK int rota_workers_new(rota_workers **workers, const rota_workers_options *opt);
 
 /* What a worker runs. in and out are aligned for any type. *out_n, 0 before, says how much of out is the output. The
@@ -84,11 +85,11 @@ typedef struct rota_worker_job {
  * place.
  *
  * -EOWNERDEAD: the worker crashed, exited or was killed while it ran the job; see status. Another one takes its place.
- * -ENOTCONN: the fork server was stopped, or it died, with the worker that ran the job. -EMSGSIZE: more input or room for output
- * than max_job_bytes, or the function claims more output than there is room. -EINVAL (no fn; sizes without memory),
- * -EAGAIN (no_wait and a full queue; no worker could be forked and there is none; three of them died before they began
- * the job), -ENOMEM, -ENOSPC, -EMFILE, -ENFILE (no worker could be had), -ESHUTDOWN (closed, also before the job ran),
- * -EPERM (a task of another loop). When some workers could be forked and others not, those serve all. */
+ * -ENOTCONN: the fork server was stopped, or it died, with the worker that ran the job. -EMSGSIZE: more input or room
+ * for output than max_job_bytes, or the function claims more output than there is room. -EINVAL (no fn; sizes without
+ * memory), -EAGAIN (no_wait and a full queue; no worker could be forked and there is none; three of them died before
+ * they began the job), -ENOMEM, -ENOSPC, -EMFILE, -ENFILE (no worker could be had), -ESHUTDOWN (closed, also before the
+ * job ran), -EPERM (a task of another loop). When some workers could be forked and others not, those serve all. */
 ROTA_API ROTA_CHECK int rota_workers_call(rota_workers *workers, rota_worker_job *job, intptr_t *result);
 
 /* (S) Until no job is queued and none runs, also of those that are added meanwhile. -EINVAL, -EPERM. */
