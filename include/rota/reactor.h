@@ -157,6 +157,12 @@ typedef struct rota_loop_options {
  * signals and children end the spinning as they end a sleep. With poll, whose sleeps are whole milliseconds, only a
  * spin_ns of more than 1 ms brings deadlines closer. */
 
+/* Options under the name `name`, for programs that compile with the small profile too, where this is all the memory of
+ * their loop (small/include/rota/small.h): a table for so many descriptors, so many timers, and tasks with stacks of so
+ * many bytes. Here only the last two are limits. */
+#define ROTA_LOOP_MEMORY(name, fds, timers, tasks, bytes) \
+    static const rota_loop_options name = { .stack_size = (bytes), .max_tasks = (tasks) }
+
 /* For rota_loop_options.cpp_exceptions. C++ keeps for each thread which exceptions are being handled; tasks that suspend
  * while one is (inside catch, or in a destructor that unwinding calls) would mix theirs up. With this the loop gives each
  * task its own, for about 55 ns a switch. Without it a task must have left its catch blocks before it suspends. Not for

@@ -1,0 +1,242 @@
+/* The loop: making it of the caller's memory, turning it, stopping, closing; soon-callbacks; the clock; rings.
+ *
+ * One turn, in the numbered steps of reactor/loop.c:
+ *
+ *   1  run ready work     everything that is queued, until nothing is ready or the budget is spent
+ *   2  poll               ask the kernel; wait only if there is nothing else to do
+ *   3  dispatch readiness watchers are told of each event; those that asked for it are called again
+ *   4  due timers         in the order of their deadlines
+ *   5  deferred frees     none: there is no memory to give back. (A stack that a task has ended on is free at once, since
+ *                         nothing else runs before the loop has left it.)
+ *
+ * It must not know of tasks: what runs is an entry of the ready queue with a function. The fields for tasks lie in the
+ * loop all the same, and who makes the first task leaves a function that ends them (drain_).
+ */
+#include <limits.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "small/small.h"
+
+enum { BUDGET = 256 };     /* steps of step 1 */
+#define LONGEST_WAIT (86400 * ROTA_S)
+
+_Static_assert(sizeof(rota_loop) <= 384 && sizeof(rota_watcher) <= 24 && sizeof(rota_fd_slot) <= 24 &&
+               sizeof(rota_timer) + sizeof(rota_timer *) <= 40, "what the header and the documents say");
+
+rota_loop *rota__current;
+
+/* ---- what all files use ---- */
+
+ssize_t rota__result(ssize_t answer) { return answer < 0 ? -errno : answer; }
+
+int rota__check(const rota_loop *loop, const void *object) {
+    return !loop || !object ? -EINVAL : loop->state_ == ROTA__LOOP_CLOSED ? -ESHUTDOWN : 0;
+}
+
+void rota__ring_push(struct rota__link **ring, struct rota__link *link) {
+    struct rota__link *last = *ring ? *ring : link;
+    link->next_ = last->next_;
+    last->next_ = link; /* itself, when it is the only one */
+    *ring = link;
+}
+
+struct rota__link *rota__ring_pop(struct rota__link **ring) {
+    struct rota__link *first = (*ring)->next_;
+    rota__ring_remove(ring, first);
+    return first;
+}
+
+/* The one before it is found by walking from the last one, so that the first one is found at once. */
+void rota__ring_remove(struct rota__link **ring, struct rota__link *link) {
+    struct rota__link *before = *ring;
+    while (before->next_ != link)
+        before = before->next_;
+    before->next_ = link->next_;
+    if (*ring == link)
+        *ring = before == link ? NULL : before;
+    link->next_ = NULL;
+}
+
+/* ---- the clock ---- */
+
+int64_t rota_now(void) {
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * ROTA_S + t.tv_nsec;
+}
+
+int64_t rota__clock(rota_loop *loop) { return loop->now_ = rota_now(); }
+
+int64_t rota__after(int64_t ns) {
+    int64_t now = rota_now();
+    return ns <= 0 ? now : ns > ROTA_FOREVER - now ? ROTA_FOREVER : now + ns;
+}
+
+/* ---- turning ---- */
+
+static void run_ready(rota_loop *loop) {
+    loop->budget_ = BUDGET;
+    while (loop->ready_ && loop->budget_-- > 0) {
+        rota_ready *entry = (rota_ready *)rota__ring_pop(&loop->ready_); /* its first member */
+        entry->run_(entry);
+    }
+}
+
+static bool is_alive(const rota_loop *loop) { return loop->ready_ || loop->timers_ || loop->watchers_; }
+
+/* How long the kernel may wait, in its milliseconds, rounded up: rounding down would find the timer not yet due, and spin
+ * until it is. */
+static int poll_timeout(rota_loop *loop, int64_t wait_ns) {
+    int64_t left = rota__timers_next(loop) - rota__clock(loop);
+    if (left > wait_ns)
+        left = wait_ns;
+    if (left <= 0 || loop->stop_ || loop->ready_ || !(loop->timers_ || loop->watchers_))
+        return 0;
+    return left < LONGEST_WAIT ? (int)((left + ROTA_MS - 1) / ROTA_MS) : (int)(LONGEST_WAIT / ROTA_MS);
+}
+
+static int turn(rota_loop *loop, int64_t wait_ns) {
+    int rc = rota__check(loop, loop);
+    if (rc < 0)
+        return rc;
+    rota_loop *outer = rota__current;
+    if (outer && outer->in_turn_)
+        return -EBUSY;
+    rota__current = loop;
+    loop->in_turn_ = true;
+    rota__clock(loop);
+    run_ready(loop);                                        /* 1 run ready work */
+    rc = rota__dispatch(loop, poll_timeout(loop, wait_ns)); /* 2 poll; 3 dispatch readiness */
+    rota__clock(loop);
+    rota__timers_fire(loop);                                /* 4 due timers */
+    loop->in_turn_ = false;                                 /* 5 deferred frees: none */
+    rota__current = outer;
+    return rc;
+}
+
+int rota_loop_turn(rota_loop *loop, int64_t wait_ns) {
+    int rc = turn(loop, wait_ns);
+    if (rc < 0)
+        return rc;
+    loop->stop_ = false;
+    return is_alive(loop);
+}
+
+int rota_loop_run(rota_loop *loop) {
+    int rc;
+    while ((rc = turn(loop, ROTA_FOREVER)) == 0) {
+        if (loop->stop_) {
+            loop->stop_ = false;
+            break;
+        }
+        if (!is_alive(loop))
+            return loop->live_ ? -EDEADLK : 0;
+    }
+    return rc;
+}
+
+int rota_loop_stop(rota_loop *loop) {
+    int rc = rota__check(loop, loop);
+    if (rc == 0)
+        loop->stop_ = true;
+    return rc;
+}
+
+/* ---- life ---- */
+
+int rota_loop_new(rota_loop **out, const rota_loop_options *opt) {
+    if (!out)
+        return -EINVAL;
+    *out = NULL;
+    if (!opt || !opt->loop || !opt->fds || !opt->timers)
+        return -EINVAL;
+    rota_loop *loop = opt->loop;
+    int epoll = (int)rota__result(epoll_create1(EPOLL_CLOEXEC));
+    if (epoll < 0)
+        return epoll;
+    memset(loop, 0, sizeof *loop);
+    loop->memory_ = *opt;
+    loop->epoll_ = epoll;
+    loop->room_ = opt->n_timers;
+    rota__clock(loop);
+    if (!rota__current)
+        rota__current = loop;
+    *out = loop;
+    return 0;
+}
+
+int rota_loop_close(rota_loop *loop) {
+    int rc = rota__check(loop, loop);
+    if (rc < 0)
+        return rc == -ESHUTDOWN ? 0 : rc;
+    if (loop->in_turn_ || loop->state_)
+        return -EBUSY;
+    rota_loop *outer = rota__current;
+    rota__current = loop;
+    loop->state_ = ROTA__LOOP_CLOSING;
+    if (loop->drain_)
+        loop->drain_(loop);
+    loop->state_ = ROTA__LOOP_CLOSED;
+    memset(loop->memory_.fds, 0, loop->memory_.n_fds * sizeof *loop->memory_.fds);
+    (void)close(loop->epoll_);
+    rota__current = outer == loop ? NULL : outer;
+    return 0;
+}
+
+int rota_loop_free(rota_loop *loop) { return loop ? rota_loop_close(loop) : 0; }
+
+/* ---- who and when ---- */
+
+rota_loop *rota_loop_current(void) { return rota__current; }
+
+int rota_loop_set_current(rota_loop *loop) {
+    int rc = loop ? rota__check(loop, loop) : 0;
+    if (rc < 0)
+        return rc;
+    if (rota__current && rota__current->in_turn_)
+        return -EBUSY;
+    rota__current = loop;
+    return 0;
+}
+
+int64_t rota_loop_now(const rota_loop *loop) { return loop ? loop->now_ : -EINVAL; }
+
+/* ---- soon-callbacks ---- */
+
+static void run_soon(rota_ready *ready) {
+    rota_soon *soon = (rota_soon *)ready; /* its first member */
+    soon->fn(soon, soon->arg);
+}
+
+void rota_soon_init(rota_soon *soon, void (*fn)(rota_soon *soon, void *arg), void *arg) {
+    if (!soon)
+        return;
+    soon->ready_.link_.next_ = NULL;
+    soon->ready_.run_ = run_soon;
+    soon->fn = fn;
+    soon->arg = arg;
+}
+
+int rota_soon_start(rota_loop *loop, rota_soon *soon) {
+    int rc = rota__check(loop, soon);
+    if (rc < 0)
+        return rc;
+    if (!soon->fn)
+        return -EINVAL;
+    if (soon->ready_.link_.next_)
+        return -EALREADY;
+    rota__ring_push(&loop->ready_, &soon->ready_.link_);
+    return 0;
+}
+
+int rota_soon_stop(rota_loop *loop, rota_soon *soon) {
+    int rc = rota__check(loop, soon);
+    if (rc < 0)
+        return rc;
+    if (soon->ready_.link_.next_)
+        rota__ring_remove(&loop->ready_, &soon->ready_.link_);
+    return 0;
+}

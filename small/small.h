@@ -1,0 +1,72 @@
+/* The small profile from the inside: what its files know of each other. Nothing of the full library is used but
+ * arch/, the switch; the reasons are in docs/DECISIONS.md, "The small profile".
+ *
+ *   loop.c     the loop and its turn; soon-callbacks; the ring that all queues are      needs timers.c, watch.c
+ *   timers.c   the heap                                                                 needs nothing
+ *   watch.c    epoll and the watchers                                                   needs nothing
+ * and, with small/task.h,
+ *   task.c     parking, waking, spawning, ending                                        needs the three above, future.c
+ *   future.c   futures, and waiting for tasks                                           needs task.c
+ *   scope.c    scopes inside tasks                                                      needs task.c
+ *   fd.c       descriptor calls                                                         needs task.c, watch.c
+ *
+ * System calls are called where they are needed, with no table in between: each ends in rota__result.
+ */
+#ifndef ROTA_SMALL_SMALL_H
+#define ROTA_SMALL_SMALL_H
+
+#include "rota/small.h"
+
+/* Said here too, because the compiler option is for definitions only: what is elsewhere in the library is reached directly. */
+#pragma GCC visibility push(hidden)
+
+enum rota__loop_state { ROTA__LOOP_OPEN, ROTA__LOOP_CLOSING, ROTA__LOOP_CLOSED };
+
+/* Members of a struct, from a pointer to one. */
+#define ROTA__OF(pointer, type, member) ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+
+/* ---- loop.c ---- */
+
+extern rota_loop *rota__current;
+
+/* What a system call answered, as a negative errno. */
+ssize_t rota__result(ssize_t answer);
+
+/* May the loop be used now, with that object? 0, or -EINVAL (either is NULL), -ESHUTDOWN. */
+int rota__check(const rota_loop *loop, const void *object);
+
+/* The clock, read now; also stored as the turn's time. */
+int64_t rota__clock(rota_loop *loop);
+
+/* `ns` from now (<= 0: now); saturating. */
+int64_t rota__after(int64_t ns);
+
+/* Rings: whoever owns one points to its last link, NULL when it is empty, so that one pointer makes a queue. A link
+ * that is in no ring is NULL. pop: the first one, of a ring that is not empty. */
+void rota__ring_push(struct rota__link **ring, struct rota__link *link);
+struct rota__link *rota__ring_pop(struct rota__link **ring);
+void rota__ring_remove(struct rota__link **ring, struct rota__link *link);
+
+/* ---- timers.c: the heap. Whether there is an entry left is asked by those who start timers (room_). ---- */
+
+void rota__timer_arm(rota_loop *loop, rota_timer *timer, int64_t when);
+void rota__timer_disarm(rota_loop *loop, rota_timer *timer);   /* also of one that is not started */
+void rota__timers_fire(rota_loop *loop);                       /* step 4 */
+
+/* When the first one is due; never negative. */
+static inline int64_t rota__timers_next(const rota_loop *loop) {
+    return loop->timers_ ? loop->memory_.timers[0]->deadline_ : ROTA_FOREVER;
+}
+
+/* ---- watch.c ---- */
+
+/* anew: the kernel is told in any case, and reports everything that is ready now. Not needed by those who have just seen
+ * EAGAIN: an event is sure to come once that has changed. */
+int rota__watch(rota_loop *loop, rota_watcher *watcher, bool anew);
+void rota__unwatch(rota_loop *loop, rota_watcher *watcher);
+rota_fd_slot *rota__slot(rota_loop *loop, int fd);      /* NULL: the table has no room for it */
+int rota__dispatch(rota_loop *loop, int timeout_ms);    /* steps 2 and 3: asks the kernel, calls watchers */
+
+#pragma GCC visibility pop
+
+#endif
