@@ -1,9 +1,11 @@
 """What the library weighs in a small program: a timer and TCP echo, by hand (the floor), by callbacks, by tasks. The
 library is compiled for size (-Os, a section for each function) as a static one, and what the program does not need is left
-out by the linker. Bytes are counted in the linker's own map, file by file.
+out by the linker. Bytes are counted in the linker's own map, file by file. The same two programs with the small profile,
+which they give room for 1,000 connections: "small" by tasks with 2 KiB each, "callbacks_small" by callbacks.
 
 Targets: musl, static, x86-64 (the machine's own CPU); the same library with glibc, dynamic; AArch64, static.
 """
+import functools
 import os
 import re
 import shutil
@@ -14,11 +16,11 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
-PROGRAMS = {'callbacks': 'callbacks', 'full': 'tasks'}
-NO_SMALL = 'there is no build option profile=small yet'
-NAMES = ([f'text_{p}{t}' for p in ('callbacks', 'small', 'full') for t in ('', '_aarch64')] +
-         [f'{w}_{p}' for w in ('static', 'dynamic', 'rss', 'rss_1000', 'heap_start', 'heap_connection', 'start', 'faults')
-          for p in ('callbacks', 'full')])
+PROGRAMS = {'full': {'callbacks': 'callbacks', 'full': 'tasks'}, 'small': {'callbacks_small': 'callbacks', 'small': 'tasks'}}
+KINDS = ('callbacks', 'callbacks_small', 'small', 'full')
+NAMES = ([f'text_{p}{t}' for p in KINDS for t in ('', '_aarch64')] +
+         [f'{w}_{p}' for w in ('static', 'rss', 'rss_1000', 'heap_start', 'heap_connection', 'start', 'faults') for p in KINDS] +
+         [f'dynamic_{p}' for p in PROGRAMS['full']])
 STARTS, CONNECTIONS = 31, 1000
 # Code and constants; not the tables for unwinding and not zeroed memory.
 COUNTED = re.compile(r'^ (\.(?:text|rodata|data)[\w.$-]*)\s*(?:\n\s+)?\s(0x[0-9a-f]+)\s+(0x[0-9a-f]+) (\S.*)$', re.M)
@@ -39,14 +41,15 @@ def call(*command, **more):
     return done.stdout
 
 
-def library(build, name, compiler, cross=None):
+def library(build, name, compiler, cross=None, profile='full'):
     """librota.a for size, in a folder of its own."""
+    name = name if profile == 'full' else f'{name}-{profile}'
     if not shutil.which(compiler):
         raise Failed(f'{compiler} is not installed')
     folder = os.path.join(build, 'size-' + name)
     if not os.path.exists(os.path.join(folder, 'build.ninja')):
         off = [f'-D{x}=disabled' for x in ('tests', 'examples', 'tls', 'curl', 'glib', 'hiredis', 'pq', 'uv')]
-        words = ['meson', 'setup', folder, ROOT, '-Doptimization=s', '-Ddebug=false', '-Db_ndebug=true',
+        words = ['meson', 'setup', folder, ROOT, f'-Dprofile={profile}', '-Doptimization=s', '-Ddebug=false', '-Db_ndebug=true',
                  '-Ddefault_library=static', '-Dc_args=-ffunction-sections -fdata-sections', *off]
         if cross:
             os.makedirs(build, exist_ok=True)
@@ -55,15 +58,16 @@ def library(build, name, compiler, cross=None):
                 f.write(cross)
             words += ['--cross-file', path]
         call(*words, env={**os.environ, 'CC': compiler})
-    call('ninja', '-C', folder, 'librota.a')
+    call('ninja', '-C', folder, 'librota.a' if profile == 'full' else 'small/librota.a')
     return folder
 
 
 def link(folder, compiler, source, *flags, with_library=True, name=None):
     """A program of footprint/; returns its path and its map's path."""
     out = os.path.join(folder, name or source)
-    rota = [os.path.join(folder, 'librota.a')] if with_library else []
-    include = [f'-I{folder}/include', f'-I{ROOT}/include']
+    part = 'small/' if folder.endswith('-small') else ''
+    rota = [os.path.join(folder, part + 'librota.a')] if with_library else []
+    include = [f'-I{folder}/{part}include', f'-I{ROOT}/{part}include']
     call(compiler, '-std=gnu11', '-Os', '-ffunction-sections', '-fdata-sections', *include, '-o', out,
          os.path.join(HERE, 'footprint', source + '.c'), *flags, *rota, '-pthread', '-Wl,--gc-sections', f'-Wl,-Map={out}.map')
     return out
@@ -161,8 +165,9 @@ def prepare(build, quick):
     """Compiles the libraries; what fails here will fail again, and be told, when it is measured."""
     for name, compiler, cross in (('musl', 'musl-gcc', None), ('glibc', 'cc', None), ('aarch64', AARCH64, CROSS)):
         try:
-            if not (quick and cross):
-                library(build, name, compiler, cross)
+            for profile in PROGRAMS:
+                if not (quick and cross) and not (name == 'glibc' and profile == 'small'):
+                    library(build, name, compiler, cross, profile)
         except Failed:
             pass
 
@@ -175,12 +180,12 @@ def measure(build, quick, put):
             for name in names:
                 put(name, None, 'B', reason=str(failed))
 
-    def own():
-        folder = library(build, 'musl', 'musl-gcc')
+    def own(profile):
+        folder = library(build, 'musl', 'musl-gcc', None, profile)
         empty = program_bytes(link(folder, 'musl-gcc', 'empty', '-static', with_library=False))
         raw = link(folder, 'musl-gcc', 'raw', '-static', with_library=False)
         floor = (program_bytes(raw) - empty, *of_starts(raw, STARTS), of_connections(raw))
-        for kind, source in PROGRAMS.items():
+        for kind, source in PROGRAMS[profile].items():
             program = link(folder, 'musl-gcc', source, '-static')
             put(f'text_{kind}', library_bytes(program), 'B')
             got = (program_bytes(program) - empty, *of_starts(program, STARTS), of_connections(program))
@@ -197,21 +202,21 @@ def measure(build, quick, put):
         folder = library(build, 'glibc', 'cc')
         empty = program_bytes(link(folder, 'cc', 'empty', with_library=False))
         raw = program_bytes(link(folder, 'cc', 'raw', with_library=False)) - empty
-        for kind, source in PROGRAMS.items():
+        for kind, source in PROGRAMS['full'].items():
             put(f'dynamic_{kind}', program_bytes(link(folder, 'cc', source)) - empty, 'B', raw)
 
-    def aarch64():
+    def aarch64(profile):
         if quick:
             raise Failed('left out when in a hurry (--quick)')
-        folder = library(build, 'aarch64', AARCH64, CROSS)
-        for kind, source in PROGRAMS.items():
+        folder = library(build, 'aarch64', AARCH64, CROSS, profile)
+        for kind, source in PROGRAMS[profile].items():
             put(f'text_{kind}_aarch64', library_bytes(link(folder, AARCH64, source, '-static')), 'B')
 
-    guarded([n for n in NAMES if 'aarch64' not in n and not n.startswith(('dynamic', 'text_small'))], own)
+    for profile, programs in PROGRAMS.items():
+        ends = tuple(f'_{kind}' for kind in programs)
+        guarded([n for n in NAMES if n.endswith(ends) and not n.startswith('dynamic')], functools.partial(own, profile))
+        guarded([f'text_{kind}_aarch64' for kind in programs], functools.partial(aarch64, profile))
     guarded([n for n in NAMES if n.startswith('dynamic')], dynamic)
-    guarded(['text_callbacks_aarch64', 'text_full_aarch64'], aarch64)
-    for name in ('text_small', 'text_small_aarch64'):
-        put(name, None, 'B', reason=NO_SMALL)
 
 
 def results(build, quick):

@@ -1,10 +1,11 @@
 /* A timer and TCP echo by callbacks; the program's own watchers come from a table. */
-#include "common.h"
-
 #include "rota/reactor.h"
+
+#include "common.h"
 
 enum { CLIENTS = 2000 };
 
+FOOTPRINT_MEMORY(0);
 static rota_loop *loop;
 static rota_watcher clients[CLIENTS];
 
@@ -45,7 +46,7 @@ static void on_time(rota_timer *t, void *arg) {
 int main(void) {
     rota_watcher listener;
     rota_timer timer;
-    if (rota_loop_new(&loop, NULL) < 0)
+    if (rota_loop_new(&loop, FOOTPRINT_OPTIONS) < 0)
         return 1;
     rota_watcher_init(&listener, listen_somewhere(), ROTA_READ, on_listener, NULL);
     rota_timer_init(&timer, on_time, NULL);

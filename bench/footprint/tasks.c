@@ -1,7 +1,9 @@
 /* A timer and TCP echo by tasks. */
+#include "rota.h"
+
 #include "common.h"
 
-#include "rota.h"
+FOOTPRINT_MEMORY(1010);
 
 static intptr_t echo(void *arg) {
     char buf[512];
@@ -36,4 +38,4 @@ static intptr_t program(void *arg) {
     }
 }
 
-int main(void) { return rota_run(program, NULL, NULL, NULL) < 0; }
+int main(void) { return rota_run(program, NULL, NULL, FOOTPRINT_OPTIONS) < 0; }
