@@ -149,6 +149,29 @@ Test(small_loop, ready_work_without_end_lets_the_kernel_be_asked) {
     close(fds[1]);
 }
 
+static void soon_goes_on(rota_soon *soon, void *arg) {
+    (void)arg;
+    cr_expect_eq(rota_soon_start(loop, soon), 0);
+}
+
+Test(small_loop, ready_work_that_is_left_keeps_the_poll_from_waiting) {
+    int fds[2];
+    char w = 'w';
+    rota_soon soon;
+    rota_watcher watcher;
+    kit_pair(fds);
+    open_loop();
+    rota_soon_init(&soon, soon_goes_on, NULL);
+    rota_watcher_init(&watcher, fds[0], ROTA_READ, watcher_notes, &w);
+    cr_assert_eq(rota_watcher_start(loop, &watcher), 0);
+    cr_expect_eq(rota_loop_turn(loop, 0), 1);
+    cr_assert_eq(rota_soon_start(loop, &soon), 0);
+    cr_expect_eq(rota_loop_turn(loop, ROTA_FOREVER), 1);
+    close_loop();
+    close(fds[0]);
+    close(fds[1]);
+}
+
 static void soon_calls_loop(rota_soon *soon, void *arg) {
     (void)soon, (void)arg;
     cr_expect_eq(rota_loop_run(loop), -EBUSY);

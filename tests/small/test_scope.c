@@ -131,6 +131,18 @@ SCOPE_TEST(a_shield_hides_cancellation_and_keeps_its_bound) {
     return 0;
 }
 
+SCOPE_TEST(what_a_shield_hides_has_not_refused_anything) {
+    rota_scope outer;
+    (void)arg;
+    rota_timeout_begin(&outer, ROTA_MS);
+    cr_expect_eq(rota_shield(5 * ROTA_MS, sleeps, (void *)(uintptr_t)&long_time), -ETIMEDOUT);
+    cr_expect(!rota_scope_expired(&outer));
+    rota_scope_limit(&outer, ROTA_S);
+    cr_expect_eq(rota_sleep(ROTA_MS), 0);
+    cr_expect_eq(rota_scope_end(&outer, 0), 0);
+    return 0;
+}
+
 SCOPE_TEST(the_end_of_a_wait_and_the_deadline_in_one_moment) {
     rota_scope scope;
     int64_t when = rota_now() + 5 * ROTA_MS;

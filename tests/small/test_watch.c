@@ -201,11 +201,15 @@ Test(small_watch, an_event_of_both_does_not_reach_the_one_that_was_stopped) {
 }
 
 static int fresh[2];
+static rota_watcher owner;
 static void replaces(rota_watcher *watcher, unsigned ready, void *arg) {
     (void)watcher, (void)ready, (void)arg;
     kit_note('x');
     cr_expect_eq(rota_fd_close(loop, fds[0]), 0);
     kit_pair(fresh); /* the number is there again, with an event of the old one in the batch */
+    cr_expect_eq(fresh[0], fds[0]);
+    rota_watcher_init(&owner, fresh[0], ROTA_READ, notes, &w);
+    cr_expect_eq(rota_watcher_start(loop, &owner), 0);
 }
 
 /* Two descriptors are ready in one batch; the first one's callback closes the second and opens another one, which gets
@@ -223,14 +227,42 @@ Test(small_watch, a_late_event_does_not_reach_the_next_owner_of_the_number) {
     cr_assert_eq(write(early[1], "x", 1), 1);
     cr_assert_eq(write(fds[1], "x", 1), 1);
     cr_expect_eq(rota_loop_turn(loop, 0), 1);
-    cr_expect_str_eq(kit_log, "xr"); /* r: told of its closing */
+    cr_expect_str_eq(kit_log, "xr"); /* r: told of its closing; the new owner has not been called */
     cr_expect_eq(last_ready, ROTA_CLOSED);
-    rota_watcher_init(&late, fds[0], ROTA_READ, notes, &r);
-    cr_assert_eq(rota_watcher_start(loop, &late), 0);
     cr_expect_eq(rota_loop_turn(loop, 0), 1);
     cr_expect_str_eq(kit_log, "xr");
+    cr_assert_eq(write(fresh[1], "x", 1), 1);
+    cr_expect_eq(rota_loop_turn(loop, 0), 1);
+    cr_expect_str_eq(kit_log, "xrw");
     for (int i = 0; i < 2; i++)
         close(early[i]);
+    close(fresh[1]);
+    close_loop();
+}
+
+static void replaces_itself(rota_watcher *watcher, unsigned ready, void *arg) {
+    (void)arg;
+    kit_note(ready & ROTA_CLOSED ? 'c' : 'x');
+    if (ready & ROTA_CLOSED)
+        return;
+    cr_expect_eq(rota_fd_close(loop, watcher->fd), 0);
+    kit_pair(fresh);
+    cr_expect_eq(fresh[0], fds[0]);
+    kit_fill(fresh[0]);
+    rota_watcher_init(&owner, fresh[0], ROTA_WRITE, notes, &w);
+    cr_expect_eq(rota_watcher_start(loop, &owner), 0);
+}
+
+/* The same within one event, which says that both directions are ready: it was the old descriptor that could be written. */
+Test(small_watch, what_is_left_of_an_event_does_not_reach_the_next_owner_of_the_number) {
+    rota_watcher reader;
+    open_loop();
+    rota_watcher_init(&reader, fds[0], ROTA_READ, replaces_itself, NULL);
+    cr_assert_eq(write(fds[1], "x", 1), 1);
+    cr_assert_eq(rota_watcher_start(loop, &reader), 0);
+    cr_expect_eq(rota_loop_turn(loop, 0), 1);
+    cr_expect_str_eq(kit_log, "xc");
+    cr_expect_eq(rota_watcher_stop(loop, &owner), 0);
     close(fresh[1]);
     close_loop();
 }
@@ -247,6 +279,19 @@ Test(small_watch, forgotten_it_stays_open_and_can_be_watched_again) {
     cr_expect_eq(rota_watcher_start(loop, &watcher), 0);
     cr_expect_eq(rota_loop_turn(loop, 0), 1);
     cr_expect_str_eq(kit_log, "rr");
+    close_loop();
+}
+
+/* What is left in one loop is not in the way of the next one in the same memory. */
+Test(small_watch, watchers_that_are_left_go_with_the_loop) {
+    rota_watcher watcher;
+    open_loop();
+    for (int i = 0; i < 2; i++) {
+        rota_watcher_init(&watcher, fds[0], ROTA_READ, notes, &r);
+        cr_expect_eq(rota_watcher_start(loop, &watcher), 0);
+        cr_expect_eq(rota_loop_free(loop), 0);
+        cr_assert_eq(rota_loop_new(&loop, kit_memory()), 0);
+    }
     close_loop();
 }
 
