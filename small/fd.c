@@ -1,8 +1,9 @@
 /* Descriptor calls for tasks: read, write, read_exact, write_all, accept, connect, poll, listen, close, forget.
  *
  * Each is a loop of "try; if the system says EAGAIN, park; try again". Invariant: a task parks only straight after the
- * system has said EAGAIN (or poll that it is not ready), so that an edge is sure to come; nothing that is remembered of a
- * descriptor could be wrong. O_NONBLOCK is not touched on descriptors that others made: their description may be shared.
+ * system has said EAGAIN (or poll that it is not ready), so that an edge is sure to come; nothing that is remembered of
+ * a descriptor could be wrong. O_NONBLOCK is not touched on descriptors that others made: their description may be
+ * shared.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -45,7 +46,7 @@ static int wait_for(int fd, unsigned events) {
     int rc = rota__enter();
     if (rc < 0)
         return rc;
-    rota_watcher_init(&w.watcher, fd, events, on_event, rota__self());
+    w.watcher = (rota_watcher){ .fn = on_event, .arg = rota__self(), .fd = fd, .events = (uint16_t)events };
     w.wait.leave = leave;
     rc = rota__watch(rota__current, &w.watcher, false);
     if (rc < 0)
@@ -66,7 +67,10 @@ static int ready_now(int fd, unsigned events) {
         return -EBADF; /* poll would skip a negative one */
     if (rc <= 0)
         return rc == -EINTR ? 0 : rc;
-    return p.revents & (POLLHUP | POLLERR) ? (int)((unsigned)p.revents | (events & (ROTA_READ | ROTA_WRITE))) : p.revents;
+    unsigned ready = (unsigned)p.revents;
+    if (ready & (POLLHUP | POLLERR))
+        ready |= events & (ROTA_READ | ROTA_WRITE);
+    return (int)ready;
 }
 
 /* ---- reading and writing ---- */
@@ -77,16 +81,16 @@ static ssize_t try_other(int fd, unsigned direction, void *buf, size_t n) {
     int rc = n ? ready_now(fd, direction) : 1;
     if (rc <= 0)
         return rc < 0 ? rc : -EAGAIN;
-    if (direction == ROTA_READ)
-        return rota__result(read(fd, buf, n));
-    return rota__result(write(fd, buf, n < PIPE_BUF ? n : PIPE_BUF));
+    return rota__result(direction == ROTA_READ ? read(fd, buf, n) : write(fd, buf, n < PIPE_BUF ? n : PIPE_BUF));
 }
 
 /* Reading nothing from a socket would wait for the first byte all the same. */
 static ssize_t try_once(int fd, unsigned direction, void *buf, size_t n) {
-    ssize_t r = direction == ROTA_READ ? n ? recv(fd, buf, n, MSG_DONTWAIT) : read(fd, buf, 0)
-                                       : send(fd, buf, n, MSG_DONTWAIT | MSG_NOSIGNAL);
-    r = rota__result(r);
+    ssize_t r = -ENOTSOCK;
+    if (direction == ROTA_WRITE)
+        r = rota__result(send(fd, buf, n, MSG_DONTWAIT | MSG_NOSIGNAL));
+    else if (n)
+        r = rota__result(recv(fd, buf, n, MSG_DONTWAIT));
     return r == -ENOTSOCK ? try_other(fd, direction, buf, n) : r;
 }
 
@@ -164,8 +168,8 @@ static bool is_transient(int error) {
     }
 }
 
-/* Asked before, because there is no flag that keeps accept from waiting on a listener that blocks. One beyond the loop's
- * table could never be waited for. */
+/* Asked before, because there is no flag that keeps accept from waiting on a listener that blocks. One beyond the
+ * loop's table could never be waited for. */
 static int accept_once(int fd, struct sockaddr *addr, socklen_t *len) {
     int rc = ready_now(fd, ROTA_READ);
     if (rc <= 0)
@@ -182,14 +186,11 @@ static int accept_once(int fd, struct sockaddr *addr, socklen_t *len) {
     return client;
 }
 
-/* With a full table the queue does not get shorter by asking, and its readiness stays: without the pause an acceptor that
- * goes on after -EMFILE would spin. */
+/* With a full table the queue does not get shorter by asking, and its readiness stays: without the pause an acceptor
+ * that goes on after -EMFILE would spin. */
 int rota_accept(int fd, struct sockaddr *addr, socklen_t *len) {
-    socklen_t room = len ? *len : 0;
     int rc = rota__enter();
     while (rc == 0) {
-        if (len)
-            *len = room;
         int client = accept_once(fd, addr, len);
         if (client == -EAGAIN) {
             rc = wait_for(fd, ROTA_READ);
@@ -230,8 +231,8 @@ static int connect_outcome(int fd) {
     return rc < 0 ? rc : -error;
 }
 
-/* Interrupted, it goes on by itself (POSIX connect); under way already: an earlier call was cancelled. A unix socket whose
- * listener's queue is full says EAGAIN, and nothing tells when there is room: so time has to. */
+/* Interrupted, it goes on by itself (POSIX connect); under way already: an earlier call was cancelled. A unix socket
+ * whose listener's queue is full says EAGAIN, and nothing tells when there is room: so time has to. */
 int rota_connect(int fd, const struct sockaddr *addr, socklen_t len) {
     int rc = rota__enter();
     if (rc == 0 && !addr)

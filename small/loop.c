@@ -6,8 +6,8 @@
  *   2  poll               ask the kernel; wait only if there is nothing else to do
  *   3  dispatch readiness watchers are told of each event; those that asked for it are called again
  *   4  due timers         in the order of their deadlines
- *   5  deferred frees     none: there is no memory to give back. (A stack that a task has ended on is free at once, since
- *                         nothing else runs before the loop has left it.)
+ *   5  deferred frees     none: there is no memory to give back. (A stack that a task has ended on is free at once,
+ *                         since nothing else runs before the loop has left it.)
  *
  * It must not know of tasks: what runs is an entry of the ready queue with a function. The fields for tasks lie in the
  * loop all the same, and who makes the first task leaves a function that ends them (drain_).
@@ -87,15 +87,15 @@ static void run_ready(rota_loop *loop) {
 
 static bool is_alive(const rota_loop *loop) { return loop->ready_ || loop->timers_ || loop->watchers_; }
 
-/* How long the kernel may wait, in its milliseconds, rounded up: rounding down would find the timer not yet due, and spin
- * until it is. */
+/* How long the kernel may wait, in its milliseconds, rounded up: rounding down would find the timer not yet due, and
+ * spin until it is. */
 static int poll_timeout(rota_loop *loop, int64_t wait_ns) {
     int64_t left = rota__timers_next(loop) - rota__clock(loop);
     if (left > wait_ns)
         left = wait_ns;
     if (left <= 0 || loop->stop_ || loop->ready_ || !(loop->timers_ || loop->watchers_))
         return 0;
-    return left < LONGEST_WAIT ? (int)((left + ROTA_MS - 1) / ROTA_MS) : (int)(LONGEST_WAIT / ROTA_MS);
+    return (int)(((left < LONGEST_WAIT ? left : LONGEST_WAIT) + ROTA_MS - 1) / ROTA_MS);
 }
 
 static int turn(rota_loop *loop, int64_t wait_ns) {

@@ -1,9 +1,9 @@
-/* Scopes inside a task: what deadlines and cancellation belong to. The levels they are made of, down to the task's root,
- * are in task.c, which asks them.
+/* Scopes inside a task: what deadlines and cancellation belong to. The levels they are made of, down to the task's
+ * root, are in task.c, which asks them.
  *
  * Invariant: a task's levels are linked from the innermost one outward, and each lies in a frame that is live (nothing
- * here would notice otherwise). What is due is found by walking them: so a change of one is linear in how deep they are,
- * which a small stack bounds.
+ * here would notice otherwise). What is due is found by walking them: so a change of one is linear in how deep they
+ * are, which a small stack bounds.
  */
 #include "small/task.h"
 

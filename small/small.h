@@ -17,7 +17,8 @@
 
 #include "rota/small.h"
 
-/* Said here too, because the compiler option is for definitions only: what is elsewhere in the library is reached directly. */
+/* Said here too, because the compiler option is for definitions only: what is elsewhere in the library is reached
+ * directly. */
 #pragma GCC visibility push(hidden)
 
 enum rota__loop_state { ROTA__LOOP_OPEN, ROTA__LOOP_CLOSING, ROTA__LOOP_CLOSED };
@@ -60,8 +61,8 @@ static inline int64_t rota__timers_next(const rota_loop *loop) {
 
 /* ---- watch.c ---- */
 
-/* anew: the kernel is told in any case, and reports everything that is ready now. Not needed by those who have just seen
- * EAGAIN: an event is sure to come once that has changed. */
+/* anew: the kernel is told in any case, and reports everything that is ready now. Not needed by those who have just
+ * seen EAGAIN: an event is sure to come once that has changed. */
 int rota__watch(rota_loop *loop, rota_watcher *watcher, bool anew);
 void rota__unwatch(rota_loop *loop, rota_watcher *watcher);
 rota_fd_slot *rota__slot(rota_loop *loop, int fd);      /* NULL: the table has no room for it */

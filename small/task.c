@@ -1,14 +1,14 @@
 /* Tasks: parking and waking (the only file that switches), spawning, ending, cancelling, sleeping, rota_run.
  *
- * A task is a stack of the caller's memory with its control block on top, so that it is one piece of memory, and touches
- * one page when it needs no more. A task that stops switches straight to the next ready one; the loop's own stack is
- * entered only when the next entry is no task, when nothing is ready, or when the budget of step 1 is spent. The switch
- * is the last thing that park and yield do, in tail position (docs/SWITCH.md says why that matters): so what a resumed
- * task would have to tidy up is done by the one who wakes it.
+ * A task is a stack of the caller's memory with its control block on top, so that it is one piece of memory, and
+ * touches one page when it needs no more. A task that stops switches straight to the next ready one; the loop's own
+ * stack is entered only when the next entry is no task, when nothing is ready, or when the budget of step 1 is spent.
+ * The switch is the last thing that park and yield do, in tail position (docs/SWITCH.md says why that matters): so what
+ * a resumed task would have to tidy up is done by the one who wakes it.
  *
- * Invariants: each task that lives has an entry of the timers' array to itself (room_), so that parking never fails. due
- * is the time from which calls refuse: INT64_MIN once a level in force is cancelled or has expired, else the first of
- * their deadlines.
+ * Invariants: each task that lives has an entry of the timers' array to itself (room_), so that parking never fails.
+ * due is the time from which calls refuse: INT64_MIN once a level in force is cancelled or has expired, else the first
+ * of their deadlines.
  */
 #include <string.h>
 
@@ -58,7 +58,8 @@ static int switch_away(rota_loop *loop, void **save) {
     return rota__context_switch(save, next->context, next->woken);
 }
 
-static void make_ready(rota_task *task, int woken) {
+/* Not inlined: it is long, and called in three places. */
+static __attribute__((noinline)) void make_ready(rota_task *task, int woken) {
     task->woken = woken;
     task->fast = ROTA__FAST_CALLS;
     task->ready.run_ = run_from_loop;
@@ -275,7 +276,7 @@ static void prepare(rota_loop *loop, rota_task *task, rota_fn *fn, void *arg, co
 }
 
 int rota_spawn(rota_task **out, rota_fn *fn, void *arg, const rota_spawn_options *opt) {
-    static const rota_spawn_options defaults;
+    const rota_spawn_options defaults = { .name = NULL };
     rota_loop *loop = rota__current;
     if (out)
         *out = NULL;
@@ -392,17 +393,14 @@ int rota_loop_run_until(rota_loop *loop, rota_task *task, intptr_t *result) {
 int rota_run(rota_fn *fn, void *arg, intptr_t *result, const rota_loop_options *opt) {
     rota_loop *loop, *outer = rota__current;
     rota_task *task;
-    intptr_t value = 0;
     int rc = outer && outer->in_turn_ ? -EBUSY : rota_loop_new(&loop, opt);
     if (rc == 0) {
         rota__current = loop;
         rc = rota_spawn(&task, fn, arg, NULL);
         if (rc == 0)
             rc = rota__run_task(loop, task);
-        if (rc == 0)
-            value = task->future.value_;
         (void)rota_loop_close(loop);
         rota__current = outer;
     }
-    return rota__two_channels(rc, value, result);
+    return rota__two_channels(rc, rc < 0 ? 0 : task->future.value_, result); /* its memory is still there */
 }

@@ -57,8 +57,8 @@ static inline rota_loop *rota__loop_of(const rota_task *task) { return task->tim
 /* The task that runs, after rota__enter gave 0. */
 static inline rota_task *rota__self(void) { return rota__current->running_; }
 
-/* May something that suspends be called now? 0; -EPERM outside of tasks, -ECANCELED when a scope refuses. The first line
- * of every (S) call. The check is one comparison, because a cancelled task was due at the beginning of time. */
+/* May something that suspends be called now? 0; -EPERM outside of tasks, -ECANCELED when a scope refuses. The first
+ * line of every (S) call. The check is one comparison, because a cancelled task was due at the beginning of time. */
 int rota__enter(void);
 
 /* Suspends the running task on `wait` (leave set; queued by the caller where it is to be queued) until it is woken:
@@ -66,11 +66,12 @@ int rota__enter(void);
  * deadline passed. Only straight after rota__enter gave 0. */
 int rota__park(struct rota__wait *wait, int64_t until);
 
-/* Makes a parked task ready; nothing for one that was woken before: the first one wins. The wait must be out of its ring. */
+/* Makes a parked task ready; nothing for one that was woken before: the first one wins. The wait must be out of its
+ * ring. */
 void rota__wake(rota_task *task, int value);
 
-/* The end of a call of the running task that succeeded, or was refused, without parking: it costs so many of its 64 fast
- * calls. When they are spent the task yields, whatever its scopes say. */
+/* The end of a call of the running task that succeeded, or was refused, without parking: it costs so many of its 64
+ * fast calls. When they are spent the task yields, whatever its scopes say. */
 void rota__spend(int cost);
 
 /* Its levels have changed: sets due anew, and wakes or re-arms a task that is parked. */

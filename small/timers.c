@@ -1,9 +1,9 @@
 /* Timers: a binary heap over the caller's array of pointers. rota_timer_init, start, start_at, stop, and step 4.
  *
- * Invariant: the first timers_ entries of memory_.timers are a heap by (deadline, order of starting), and each timer knows
- * its place in it, so that stopping one does not search. No deadline is before floor_: it is never negative, and what is
- * started in step 4 is due after that step's time, so that it cannot fire in it. It must not know who waits: a task's
- * timer is one like any other.
+ * Invariant: the first timers_ entries of memory_.timers are a heap by (deadline, order of starting), and each timer
+ * knows its place in it, so that stopping one does not search. No deadline is before floor_: it is never negative, and
+ * what is started in step 4 is due after that step's time, so that it cannot fire in it. It must not know who waits: a
+ * task's timer is one like any other.
  *
  * Sequence numbers have 32 bits, and are compared by their difference: of two equal deadlines the older one comes first
  * as long as fewer than 2^31 timers were started in between.
@@ -32,8 +32,8 @@ static void rise(rota_loop *loop, unsigned at, rota_timer *timer) {
     put(loop, at, timer);
 }
 
-/* The hole that it leaves sinks to the bottom, and what was last rises from there: one comparison less at each level than
- * looking for its place on the way down, which is nearly always the bottom (Wegener 1993, bottom-up heapsort). */
+/* The hole that it leaves sinks to the bottom, and what was last rises from there: one comparison less at each level
+ * than looking for its place on the way down, which is nearly always the bottom (Wegener 1993, bottom-up heapsort). */
 void rota__timer_disarm(rota_loop *loop, rota_timer *timer) {
     unsigned hole = timer->place_, child;
     if (!hole--)

@@ -23,9 +23,9 @@ rota_fd_slot *rota__slot(rota_loop *loop, int fd) {
 
 /* ---- starting and stopping ---- */
 
-/* Both directions at once, as Go's poller does: a socket that can be written is news once, and saves the call that would
- * add the other direction later. EEXIST: it is to be asked anew; or the number was closed behind the loop's back, and the
- * same file has come back under it. */
+/* Both directions at once, as Go's poller does: a socket that can be written is news once, and saves the call that
+ * would add the other direction later. EEXIST: it is to be asked anew; or the number was closed behind the loop's back,
+ * and the same file has come back under it. */
 static int tell_kernel(rota_loop *loop, int fd, rota_fd_slot *slot) {
     struct epoll_event event = {
         .events = EPOLLET | EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP,
@@ -74,8 +74,8 @@ static __attribute__((noinline)) void tell_closed(rota_loop *loop, rota_watcher 
     w->fn(w, ROTA_CLOSED, w->arg);
 }
 
-/* Ends the waits on a slot, one after the other, because the first to be told may stop the other; then makes it a new one.
- * Before the descriptor is closed: afterwards what a watcher opens could have its number. */
+/* Ends the waits on a slot, one after the other, because the first to be told may stop the other; then makes it a new
+ * one. Before the descriptor is closed: afterwards what a watcher opens could have its number. */
 static void vacate(rota_loop *loop, rota_fd_slot *slot) {
     tell_closed(loop, slot->reader_);
     tell_closed(loop, slot->writer_);
@@ -157,13 +157,15 @@ int rota_watcher_stop(rota_loop *loop, rota_watcher *w) {
     return 0;
 }
 
+/* Starting it anew is what asks the kernel again. */
 int rota_watcher_again(rota_loop *loop, rota_watcher *w) {
     int rc = rota__check(loop, w);
     if (rc < 0)
         return rc;
     if (!w->state_)
         return -EINVAL;
-    return tell_kernel(loop, w->fd, rota__slot(loop, w->fd));
+    rota__unwatch(loop, w);
+    return rota__watch(loop, w, true);
 }
 
 int rota_fd_close(rota_loop *loop, int fd) {

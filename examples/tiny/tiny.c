@@ -14,7 +14,8 @@
 
 enum { CLIENTS = 100, STACK = 4096 };
 
-/* Descriptors: the clients', and 16 more. One timer for each task is counted by the macro. Two tasks besides the clients. */
+/* Descriptors: the clients', and 16 more. One timer for each task is counted by the macro. Two tasks besides the
+ * clients. */
 ROTA_LOOP_MEMORY(memory, CLIENTS + 16, 0, CLIENTS + 2, STACK);
 
 static int clients;

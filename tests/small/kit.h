@@ -1,5 +1,5 @@
-/* What the tests of the small profile share: memory for loops, connected sockets, a clock that stands still until the loop
- * waits, and system calls that fail on demand. */
+/* What the tests of the small profile share: memory for loops, connected sockets, a clock that stands still until the
+ * loop waits, and system calls that fail on demand. */
 #ifndef TESTS_SMALL_KIT_H
 #define TESTS_SMALL_KIT_H
 
@@ -13,8 +13,8 @@
 
 enum { KIT_FDS = 64, KIT_TIMERS = 16, KIT_TASKS = 8, KIT_STACK = 16 * 1024 };
 
-/* Options for a loop with that much memory. Registered with valgrind, which otherwise takes a switch between neighbouring
- * stacks for one long stack. */
+/* Options for a loop with that much memory. Registered with valgrind, which otherwise takes a switch between
+ * neighbouring stacks for one long stack. */
 const rota_loop_options *kit_memory(void);
 
 /* Two connected stream sockets, non-blocking. */
@@ -36,8 +36,8 @@ void kit_clock_step(int64_t ns);
 extern char kit_log[256];
 void kit_note(char c);
 
-/* The n-th call (from 1) of the named system call from now on fails with that error; all: each later one too. Counts them
- * either way: kit_calls. */
+/* The n-th call (from 1) of the named system call from now on fails with that error; all: each later one too. Counts
+ * them either way: kit_calls. */
 void kit_fail(const char *name, int n, int error, bool all);
 void kit_fail_none(void);
 int kit_calls(const char *name);

@@ -1,5 +1,5 @@
-/* Each system call of an echo over TCP fails, at each place, with each error that it may: once, and from then on. Whatever
- * the program makes of it, it ends; the loop gives everything back, and serves the next round. */
+/* Each system call of an echo over TCP fails, at each place, with each error that it may: once, and from then on.
+ * Whatever the program makes of it, it ends; the loop gives everything back, and serves the next round. */
 #include "tests/small/kit.h"
 
 #include <errno.h>

@@ -253,7 +253,8 @@ static void replaces_itself(rota_watcher *watcher, unsigned ready, void *arg) {
     cr_expect_eq(rota_watcher_start(loop, &owner), 0);
 }
 
-/* The same within one event, which says that both directions are ready: it was the old descriptor that could be written. */
+/* The same within one event, which says that both directions are ready: it was the old descriptor that could be
+ * written. */
 Test(small_watch, what_is_left_of_an_event_does_not_reach_the_next_owner_of_the_number) {
     rota_watcher reader;
     open_loop();

@@ -1,4 +1,5 @@
-/* rota's small profile: the reactor, and tasks on it, for programs that have little memory and give all of it themselves.
+/* rota's small profile: the reactor, and tasks on it, for programs that have little memory and give all of it
+ * themselves.
  *
  * The names, and what they do, are those of the full library, as far as they are here: a program that keeps to this
  * header compiles with either. What is different:
@@ -14,8 +15,8 @@
  *  - A NULL object is answered with -EINVAL, a closed loop with -ESHUTDOWN; an init of NULL does nothing.
  *  - Time is int64_t nanoseconds. Durations are relative; absolute times are those of CLOCK_MONOTONIC. Sums saturate at
  *    ROTA_FOREVER.
- *  - Objects are structs that the caller allocates. Starting one lends it to the loop; stopping is synchronous: after the
- *    return the memory may be reused. Fields whose name ends in _ are private.
+ *  - Objects are structs that the caller allocates. Starting one lends it to the loop; stopping is synchronous: after
+ *    the return the memory may be reused. Fields whose name ends in _ are private.
  */
 #ifndef ROTA_SMALL_H
 #define ROTA_SMALL_H
@@ -101,7 +102,8 @@ ROTA_API int rota_soon_stop(rota_loop *loop, rota_soon *soon);
 
 /* fn(timer, arg) runs once in step 4 of the first turn whose time is not before the deadline; never early. Due timers
  * fire in the order of their deadlines, equal deadlines in the order in which they were started. A timer started in
- * step 4 fires in the next turn at the earliest, as if it were due after that step's time. 32 bytes, and 8 for its entry in the loop's memory. */
+ * step 4 fires in the next turn at the earliest, as if it were due after that step's time. 32 bytes, and 8 for its
+ * entry in the loop's memory. */
 typedef struct rota_timer {
     int64_t deadline_;
     uint32_t order_, place_;    /* sequence number; place in the heap, from 1, or 0: not started */
@@ -157,9 +159,10 @@ ROTA_API ROTA_CHECK int rota_watcher_start(rota_loop *loop, rota_watcher *watche
 /* 0 also when it was not started. May be called from any callback, for any watcher. */
 ROTA_API int rota_watcher_stop(rota_loop *loop, rota_watcher *watcher);
 
-/* Asks for another call of fn in the next turn, with no new event, if the descriptor is ready then: for callbacks that stop
- * before -EAGAIN, to be fair to others. (The full library calls it in any case. What a program has read and not yet looked
- * at is no readiness: use a soon-callback.) A system call. -EINVAL when it is not started; errors as start. */
+/* Asks for another call of fn in the next turn, with no new event, if the descriptor is ready then: for callbacks that
+ * stop before -EAGAIN, to be fair to others. (The full library calls it in any case. What a program has read and not
+ * yet looked at is no readiness: use a soon-callback.) A system call. -EINVAL when it is not started; errors as start,
+ * and then it is stopped. */
 ROTA_API ROTA_CHECK int rota_watcher_again(rota_loop *loop, rota_watcher *watcher);
 
 /* Closes fd. Before that its watchers are stopped and called with ROTA_CLOSED; late events of it are dropped. This, or
@@ -184,16 +187,16 @@ enum { ROTA_STACK_MIN = 1024 };
 /* The memory of a loop. It must outlive the loop, and after rota_loop_free it can serve another one. */
 typedef struct rota_loop_options {
     rota_loop *loop;       /* the object itself */
-    rota_fd_slot *fds;     /* all-zero bytes at first (static memory is): a slot for each descriptor number from 0 on. */
+    rota_fd_slot *fds;     /* all-zero bytes at first (static memory is): a slot for each descriptor number, from 0. */
     unsigned n_fds;        /* A number beyond them gives -EMFILE */
     unsigned n_timers;     /* entries: timers that are started and tasks that live, together; more give -ENOMEM */
     rota_timer **timers;
-    /* For tasks: n_tasks stacks of stack_size bytes, one after the other, aligned to 16, and each a multiple of 16 of at
-     * least ROTA_STACK_MIN. A task's control block (ROTA_TASK_BYTES) lies at the top of its stack; so does its copied
-     * argument. More tasks than stacks give -EAGAIN. There is no guard below a stack but a canary, which is looked at
-     * whenever its task stops: where it was overwritten memory is no longer sound, and the process is ended there and then
-     * by a trap. That is late: choose sizes with room. A signal handler runs on the stack that it finds, and needs some
-     * 2 KiB there (5 KiB on aarch64): block signals, or use sigaltstack(2). */
+    /* For tasks: n_tasks stacks of stack_size bytes, one after the other, aligned to 16, and each a multiple of 16 of
+     * at least ROTA_STACK_MIN. A task's control block (ROTA_TASK_BYTES) lies at the top of its stack; so does its
+     * copied argument. More tasks than stacks give -EAGAIN. There is no guard below a stack but a canary, which is
+     * looked at whenever its task stops: where it was overwritten memory is no longer sound, and the process is ended
+     * there and then by a trap. That is late: choose sizes with room. A signal handler runs on the stack that it finds,
+     * and needs some 2 KiB there (5 KiB on aarch64): block signals, or use sigaltstack(2). */
     void *stacks;
     size_t stack_size;
     unsigned n_tasks;      /* 0: no tasks */
@@ -210,7 +213,7 @@ struct rota_loop {
     bool in_turn_, stop_;
     int64_t floor_;                    /* the first deadline that a timer can get: in step 4, after its time */
     uint32_t sequence_;                /* of timers: how many were started */
-    unsigned room_;                    /* entries promised to nobody: neither to a started timer nor to a task that lives */
+    unsigned room_;                    /* entries promised to nobody: to no started timer, to no task that lives */
     unsigned timers_, watchers_;       /* that are started */
     int epoll_;
     unsigned fresh_;                   /* stacks that were ever used */
@@ -236,15 +239,14 @@ struct rota_loop {
         &name##_bytes_.loop_, name##_bytes_.fds_, (fds), (timers) + (tasks), name##_bytes_.timers_, \
         name##_bytes_.stacks_, (stack_size), (tasks) }
 
-/* Makes opt->loop a loop; it becomes the current one if there is none. -EINVAL: no options, no object, no descriptors, no
- * timers. (Stacks are looked at by rota_spawn.) -EMFILE, -ENFILE, -ENOMEM: the kernel's. *loop is NULL
- * then. */
+/* Makes opt->loop a loop; it becomes the current one if there is none. -EINVAL: no options, no object, no descriptors,
+ * no timers. (Stacks are looked at by rota_spawn.) -EMFILE, -ENFILE, -ENOMEM: the kernel's. *loop is NULL then. */
 #define rota_loop_new ROTA_LAYOUT(rota_loop_new)
 ROTA_API ROTA_CHECK int rota_loop_new(rota_loop **loop, const rota_loop_options *opt);
 
-/* Turns until rota_loop_stop, or until nothing is left that could make anything happen: no ready work, timer or watcher.
- * 0 either way; but -EDEADLK when tasks are left then, which nothing can ever wake. -EBUSY inside a turn of any loop; the
- * error of epoll_wait. The loop can be run again. */
+/* Turns until rota_loop_stop, or until nothing is left that could make anything happen: no ready work, timer or
+ * watcher. 0 either way; but -EDEADLK when tasks are left then, which nothing can ever wake. -EBUSY inside a turn of any
+ * loop; the error of epoll_wait. The loop can be run again. */
 ROTA_API ROTA_CHECK int rota_loop_run(rota_loop *loop);
 
 /* One turn; waits at most wait_ns for something to happen (0: only what is ready; ROTA_FOREVER), and never over a day.
@@ -254,10 +256,10 @@ ROTA_API ROTA_CHECK int rota_loop_turn(rota_loop *loop, int64_t wait_ns);
 /* Makes rota_loop_run return at the end of this turn (or of its first one). */
 ROTA_API int rota_loop_stop(rota_loop *loop);
 
-/* Closes: cancels the tasks that are left and lets them end, then gives back the epoll descriptor. Tasks that cannot end,
- * because nothing wakes them, are dropped as they are. Watchers, timers and soon-callbacks that are started are not called
- * any more; before they serve another loop they must be initialised again. From then on every call answers -ESHUTDOWN.
- * -EBUSY inside a turn of it; closing twice is 0. */
+/* Closes: cancels the tasks that are left and lets them end, then gives back the epoll descriptor. Tasks that cannot
+ * end, because nothing wakes them, are dropped as they are. Watchers, timers and soon-callbacks that are started are
+ * not called any more; before they serve another loop they must be initialised again. From then on every call answers
+ * -ESHUTDOWN. -EBUSY inside a turn of it; closing twice is 0. */
 ROTA_API int rota_loop_close(rota_loop *loop);
 
 /* Closes if need be; the memory is the caller's again. NULL is fine. -EBUSY inside a turn. */
@@ -279,8 +281,9 @@ ROTA_API int64_t rota_loop_now(const rota_loop *loop);
 /* ---- tasks -------------------------------------------------------------------------------------- */
 
 /* (S) marks a call that may suspend its task. Between such calls no other task of the loop runs. Every (S) call answers
- * -ECANCELED, before it tries anything, while the task is inside a cancelled or expired scope, and -EPERM outside a task
- * (not those that run or end a body). Calls without a loop argument work on the current loop: -EINVAL without one. */
+ * -ECANCELED, before it tries anything, while the task is inside a cancelled or expired scope, and -EPERM outside a
+ * task (not those that run or end a body). Calls without a loop argument work on the current loop: -EINVAL without
+ * one. */
 
 /* Entry of a task, body of a scope. Returns a result, or a negative errno. */
 typedef intptr_t rota_fn(void *arg);
@@ -301,17 +304,17 @@ typedef struct rota_spawn_options {
     size_t arg_size;    /* > 0: the entry gets a copy of arg_size bytes at arg, aligned to 16, on its stack */
 } rota_spawn_options;
 
-/* Starts fn(arg) as a task of the current loop, behind everything that is queued. Never suspends. task NULL detaches: the
- * task goes when it ends. Else the handle must be released or joined; until then its stack serves no other task.
+/* Starts fn(arg) as a task of the current loop, behind everything that is queued. Never suspends. task NULL detaches:
+ * the task goes when it ends. Else the handle must be released or joined; until then its stack serves no other task.
  * On failure *task is NULL, fn never runs, and arg stays the caller's; after success fn always runs, even when the task
  * is cancelled before its first step.
- * -EINVAL (no fn, no loop, arg_size too large for the stack; stacks that are not as they must be), -EAGAIN (all stacks are in use), -ENOMEM (no entry for its
- * timer: see rota_loop_options.n_timers), -ESHUTDOWN. */
+ * -EINVAL (no fn, no loop, arg_size too large for the stack; stacks that are not as they must be), -EAGAIN (all stacks
+ * are in use), -ENOMEM (no entry for its timer: see rota_loop_options.n_timers), -ESHUTDOWN. */
 ROTA_API ROTA_CHECK int rota_spawn(rota_task **task, rota_fn *fn, void *arg, const rota_spawn_options *opt);
 
-/* (S) Waits until task has ended; any number of tasks, any number of times. Two channels: returned is the fate of my wait
- * (0, or an error), *result the outcome (or the error of my wait). result NULL merges them: a failed outcome is returned.
- * Being cancelled while waiting does nothing to task. -EDEADLK (the caller itself), -ESRCH (stale handle). */
+/* (S) Waits until task has ended; any number of tasks, any number of times. Two channels: returned is the fate of my
+ * wait (0, or an error), *result the outcome (or the error of my wait). result NULL merges them: a failed outcome is
+ * returned. Being cancelled while waiting does nothing to task. -EDEADLK (the caller itself), -ESRCH (stale handle). */
 ROTA_API ROTA_CHECK int rota_await(rota_task *task, intptr_t *result);
 
 /* (S) rota_await, then rota_task_release, on every return. */
@@ -357,8 +360,8 @@ ROTA_API ROTA_CHECK int rota_yield(void);
 #define rota_run ROTA_LAYOUT(rota_run)
 ROTA_API ROTA_CHECK int rota_run(rota_fn *fn, void *arg, intptr_t *result, const rota_loop_options *opt);
 
-/* Runs the loop until task has ended. Two channels; -EDEADLK as rota_run, -ECANCELED when the loop was stopped first, and
- * the errors of rota_loop_run. Not a suspension point: for use outside of tasks. */
+/* Runs the loop until task has ended. Two channels; -EDEADLK as rota_run, -ECANCELED when the loop was stopped first,
+ * and the errors of rota_loop_run. Not a suspension point: for use outside of tasks. */
 ROTA_API ROTA_CHECK int rota_loop_run_until(rota_loop *loop, rota_task *task, intptr_t *result);
 
 /* ---- futures ------------------------------------------------------------------------------------ */
@@ -397,10 +400,10 @@ struct rota__level {
 };
 
 #if ROTA_SMALL_SCOPES
-/* What cancellation belongs to. Inside a cancelled or expired scope every (S) call answers -ECANCELED until the scope is
- * left. The function forms cannot be left half-way; a scope that was begun must be ended, innermost first, before its
- * memory goes. (The full library finds those that were not, and mends it; here the task goes on with a scope that is
- * gone.) */
+/* What cancellation belongs to. Inside a cancelled or expired scope every (S) call answers -ECANCELED until the scope
+ * is left. The function forms cannot be left half-way; a scope that was begun must be ended, innermost first, before
+ * its memory goes. (The full library finds those that were not, and mends it; here the task goes on with a scope that
+ * is gone.) */
 
 /* (S) Calls fn(arg) here, on this stack, with a deadline limit from now (<= 0: it has already passed). fn's value; but
  * -ECANCELED becomes -ETIMEDOUT when this deadline refused or ended a call in it. */
@@ -440,12 +443,13 @@ ROTA_API bool rota_scope_cancelled(const rota_scope *scope);
 #if ROTA_SMALL_CALLS
 /* ---- descriptor calls --------------------------------------------------------------------------- */
 
-/* The system call, with a task that waits instead of a thread that blocks. Whether fd is O_NONBLOCK does not matter, and
- * is not changed (rota_connect alone sets it for the length of its system call). What is no socket is asked for its
- * readiness before each call, and written in pieces of at most PIPE_BUF bytes. No SIGPIPE from sockets; writing to a pipe
- * that nobody reads raises it, unless the program ignores it. Never -EINTR.
- * -EBADF also when the descriptor is closed by rota_close, or forgotten, while the task waits; -EMFILE: it must be waited
- * for, and its number is beyond the loop's descriptor table; -EBUSY when another task waits for the same direction;
+/* The system call, with a task that waits instead of a thread that blocks. Whether fd is O_NONBLOCK does not matter,
+ * and is not changed (rota_connect alone sets it for the length of its system call). What is no socket is asked for its
+ * readiness before each call, and written in pieces of at most PIPE_BUF bytes. No SIGPIPE from sockets; writing to a
+ * pipe that nobody reads raises it, unless the program ignores it. Never -EINTR.
+ * -EBADF also when the descriptor is closed by rota_close, or forgotten, while the task waits; -EMFILE: it must be
+ * waited for, and its number is beyond the loop's descriptor table; -EBUSY when another task waits for the same
+ * direction;
  * -ENOMEM, -ENOSPC (the kernel's); the system call's own errors. */
 ROTA_API ROTA_CHECK ssize_t rota_read(int fd, void *buf, size_t n);                          /* (S) */
 ROTA_API ROTA_CHECK ssize_t rota_write(int fd, const void *buf, size_t n);                   /* (S) */
@@ -456,20 +460,21 @@ ROTA_API ROTA_CHECK int rota_read_exact(int fd, void *buf, size_t n, size_t *don
 ROTA_API ROTA_CHECK int rota_write_all(int fd, const void *buf, size_t n, size_t *done);     /* (S) */
 
 /* (S) A new non-blocking, close-on-exec descriptor. Connections that died in the queue, and errors of the network that
- * are not the listener's, are skipped. With the descriptor table of the process full: -EMFILE (-ENFILE); with that of the
- * loop full the connection is closed, and -EMFILE too; either after a pause of 50 ms, so that who goes on does not spin. */
+ * are not the listener's, are skipped. With the descriptor table of the process full: -EMFILE (-ENFILE); with that of
+ * the loop full the connection is closed, and -EMFILE too; either after a pause of 50 ms, so that who goes on does not
+ * spin. */
 ROTA_API ROTA_CHECK int rota_accept(int fd, struct sockaddr *addr, socklen_t *len);
 
-/* (S) connect(2) to its end; a connect that is under way already (an earlier call was cancelled) is waited for. fd stays
- * the caller's in any case. -EINVAL without an address. */
+/* (S) connect(2) to its end; a connect that is under way already (an earlier call was cancelled) is waited for. fd
+ * stays the caller's in any case. -EINVAL without an address. */
 ROTA_API ROTA_CHECK int rota_connect(int fd, const struct sockaddr *addr, socklen_t len);
 
-/* (S) Until fd is ready for one of events (ROTA_READ | ROTA_WRITE | ROTA_PRIORITY, else -EINVAL); those that it is ready
- * for, with ROTA_EOF (hung up) and ROTA_ERROR. */
+/* (S) Until fd is ready for one of events (ROTA_READ | ROTA_WRITE | ROTA_PRIORITY, else -EINVAL); those that it is
+ * ready for, with ROTA_EOF (hung up) and ROTA_ERROR. */
 ROTA_API ROTA_CHECK int rota_poll(int fd, unsigned events);
 
-/* Closes fd; tasks that wait on it wake with -EBADF. Never suspends, never refuses: without a loop that could be used it
- * is close(2). Result of close(2). */
+/* Closes fd; tasks that wait on it wake with -EBADF. Never suspends, never refuses: without a loop that could be used
+ * it is close(2). Result of close(2). */
 ROTA_API int rota_close(int fd);
 
 /* Makes the loop forget fd, which stays open: before other code closes it or gives it away. -EBADF for fd < 0. */
