@@ -4,7 +4,7 @@
  *
  *   1  run ready work     everything that is queued, until nothing is ready or the budget is spent
  *   2  poll               ask the kernel; wait only if there is nothing else to do
- *   3  dispatch readiness watchers are told of each event; those that asked for it are called again
+ *   3  dispatch readiness watchers are told of each event
  *   4  due timers         in the order of their deadlines
  *   5  deferred frees     none: there is no memory to give back. (A stack that a task has ended on is free at once,
  *                         since nothing else runs before the loop has left it.)
