@@ -55,7 +55,6 @@ CALL(int, getsockopt, (int fd, int level, int name, void *v, socklen_t *n), (fd,
 CALL(int, setsockopt, (int fd, int level, int name, const void *v, socklen_t n), (fd, level, name, v, n), -ENOBUFS)
 CALL(int, getsockname, (int fd, struct sockaddr *a, socklen_t *n), (fd, a, n), -ENOBUFS)
 CALL(int, fstat, (int fd, struct stat *st), (fd, st), -ENOMEM)
-CALL(int, poll, (struct pollfd *fds, nfds_t n, int timeout_ms), (fds, n, timeout_ms), -ENOMEM)
 CALL(int, is_nonblocking, (int fd), (fd), -EIO)
 CALL(int, set_nonblocking, (int fd, int on), (fd, on), -EIO)
 CALL(int, is_socket_file, (const char *path), (path), -EACCES)
@@ -71,6 +70,11 @@ CALL(int, epoll_ctl, (int epoll, int op, int fd, struct epoll_event *e), (epoll,
 CALL(int, timerfd_create, (void), (), -EMFILE)
 CALL(int, timerfd_settime, (int fd, int flags, const struct itimerspec *v), (fd, flags, v), -EINVAL)
 
+/* That of a task; the backend poll waits with it too. */
+static int sys_poll(struct pollfd *fds, nfds_t n, int timeout_ms) {
+    return rota_self() && hit(FAULT_SYSTEM, "poll") ? -ENOMEM : REAL.poll(fds, n, timeout_ms);
+}
+
 static int sys_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
                            struct addrinfo **list) {
     return hit(FAULT_SYSTEM, "getaddrinfo") ? EAI_MEMORY : REAL.getaddrinfo(host, service, hints, list);
@@ -83,9 +87,7 @@ static struct rota__sys failing_sys(void) {
     FAILS(setsockopt), FAILS(getsockname), FAILS(fstat), FAILS(is_nonblocking), FAILS(set_nonblocking);
     FAILS(is_socket_file), FAILS(mmap), FAILS(mprotect_none), FAILS(madvise), FAILS(thread), FAILS(eventfd);
     FAILS(pipe), FAILS(open_readonly), FAILS(stamp), FAILS(epoll_ctl), FAILS(timerfd_create);
-    FAILS(timerfd_settime), FAILS(getaddrinfo);
-    if (strcmp(*rota_loop_backends(), "poll") != 0)
-        FAILS(poll);
+    FAILS(timerfd_settime), FAILS(getaddrinfo), FAILS(poll);
     return sys;
 }
 
