@@ -1,6 +1,7 @@
 /* TLS for the examples where the TLS adapter is not built: it refuses, and says so. See secure.h. */
 #include "examples/secure.h"
 
+#include <stdio.h>
 #include <string.h>
 
 const bool secure_available = false;
@@ -18,10 +19,15 @@ int secure_open(struct secure *secure) {
 
 void secure_close(struct secure *secure) { (void)secure; }
 
-int secure_connect(void *secure, rota_stream *stream, const char *host, const char *port, bool is_https) {
-    ((struct secure *)secure)->why_[0] = '\0';
-    if (is_https)
-        return refuse(secure);
+int secure_connect(void *secure, rota_stream *stream, const char *host, const char *port, bool is_https, char *why,
+                   size_t n) {
+    struct secure *s = secure;
+    s->why_[0] = '\0';
+    if (is_https) {
+        int rc = refuse(s);
+        snprintf(why, n, "%s", s->why_);
+        return rc;
+    }
     int fd = rota_dial(host, port, NULL);
     if (fd < 0)
         return fd;
