@@ -544,6 +544,15 @@ static int wait_for_descriptor(rota_task *task, int fd) {
     return rc;
 }
 
+/* Only a listener ever becomes ready. 0: it is none, and accept says so at once; -EAGAIN: it is worth waiting for, for all
+ * that is known. */
+static int look_for_listener(int fd) {
+    int listens = 0;
+    socklen_t len = sizeof listens;
+    int rc = rota__sys->getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len);
+    return rc == -ENOTSOCK ? rc : rc < 0 || listens ? -EAGAIN : 0;
+}
+
 static int accept_once(struct rota__fd *slot, int fd, struct sockaddr *addr, socklen_t *len) {
     if (slot->registered & ROTA_READ && !(slot->ready & ROTA_READ))
         return -EAGAIN;
@@ -553,8 +562,10 @@ static int accept_once(struct rota__fd *slot, int fd, struct sockaddr *addr, soc
             slot->flags |= ROTA__FD_NONBLOCKING;
         else if (rc == 0)
             rc = rota__fd_poll(fd, ROTA_READ);
-        if (rc <= 0)
-            return rc < 0 ? rc : -EAGAIN;
+        if (rc == 0)
+            rc = look_for_listener(fd);
+        if (rc < 0)
+            return rc;
     }
     return rota__sys->accept(fd, addr, len);
 }

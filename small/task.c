@@ -247,11 +247,11 @@ static bool stacks_are_sound(const rota_loop_options *memory) {
            (((uintptr_t)memory->stacks | memory->stack_size) & 15) == 0;
 }
 
-/* A stack that nobody uses; NULL: there is none. */
+/* A stack that nobody uses: there is one. */
 static rota_task *take_block(rota_loop *loop) {
     if (loop->spare_)
         return (rota_task *)rota__ring_pop(&loop->spare_);
-    return loop->fresh_ < loop->memory_.n_tasks ? block_at(loop, loop->fresh_++) : NULL;
+    return block_at(loop, loop->fresh_++);
 }
 
 /* What it begins with lies below its block: the copy of its argument, and below that struct start. */
@@ -284,15 +284,15 @@ int rota_spawn(rota_task **out, rota_fn *fn, void *arg, const rota_spawn_options
     int rc = rota__check(loop, (void *)(uintptr_t)fn);
     if (rc < 0)
         return rc;
-    if (loop->memory_.n_tasks && !stacks_are_sound(&loop->memory_))
+    if (!loop->spare_ && loop->fresh_ == loop->memory_.n_tasks)
+        return -EAGAIN;
+    if (!stacks_are_sound(&loop->memory_))
         return -EINVAL;
     if (opt->arg_size && (!arg || opt->arg_size > loop->memory_.stack_size - ROTA_STACK_MIN))
         return -EINVAL;
     if (!loop->room_)
         return -ENOMEM;
     rota_task *task = take_block(loop);
-    if (!task)
-        return -EAGAIN;
     prepare(loop, task, fn, arg, opt);
     loop->room_--;
     loop->live_++;

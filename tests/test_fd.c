@@ -787,6 +787,19 @@ Task_test(fd, accept_from_a_blocking_listener) {
     return 0;
 }
 
+Task_test(fd, accept_from_what_is_no_listener) {
+    int pipe_fds[2], udp = socket(AF_INET, SOCK_DGRAM, 0), tcp = socket(AF_INET, SOCK_STREAM, 0);
+    cr_expect_eq(pipe(pipe_fds), 0);
+    cr_expect_eq(rota_accept(pipe_fds[0], NULL, NULL), -ENOTSOCK);
+    cr_expect_eq(rota_accept(udp, NULL, NULL), -EOPNOTSUPP);
+    cr_expect_eq(rota_accept(tcp, NULL, NULL), -EINVAL);
+    rota_close(pipe_fds[0]);
+    rota_close(pipe_fds[1]);
+    rota_close(udp);
+    rota_close(tcp);
+    return 0;
+}
+
 Task_test(fd, close_ends_accept) {
     struct io io = {.fd = raw_listener(8)};
     rota_task *acceptor = start(do_accept, &io);

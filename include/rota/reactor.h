@@ -159,9 +159,20 @@ typedef struct rota_loop_options {
 
 /* Options under the name `name`, for programs that compile with the small profile too, where this is all the memory of
  * their loop (small/include/rota/small.h): a table for so many descriptors, so many timers, and tasks with stacks of so
- * many bytes. Here only the last two are limits. */
-#define ROTA_LOOP_MEMORY(name, fds, timers, tasks, bytes) \
+ * many bytes. Here only the last two are limits, and no tasks means no limit of them. */
+#ifdef __cplusplus
+static inline rota_loop_options rota__loop_memory(size_t bytes, unsigned tasks) {
+    rota_loop_options options = rota_loop_options();
+    options.stack_size = bytes;
+    options.max_tasks = tasks;
+    return options;
+}
+# define ROTA_LOOP_MEMORY(name, fds, timers, tasks, bytes) \
+    static const rota_loop_options name = rota__loop_memory((bytes), (tasks))
+#else
+# define ROTA_LOOP_MEMORY(name, fds, timers, tasks, bytes) \
     static const rota_loop_options name = { .stack_size = (bytes), .max_tasks = (tasks) }
+#endif
 
 /* For rota_loop_options.cpp_exceptions. C++ keeps for each thread which exceptions are being handled; tasks that suspend
  * while one is (inside catch, or in a destructor that unwinding calls) would mix theirs up. With this the loop gives each

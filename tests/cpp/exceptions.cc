@@ -213,7 +213,11 @@ void an_escaping_exception_terminates() {
 
 }
 
+// What C has as an initialiser with names, which is no C++17.
+ROTA_LOOP_MEMORY(memory, 64, 0, 32, 65536);
+
 int main() {
+    check(memory.max_tasks == 32 && memory.stack_size == 65536, "options by ROTA_LOOP_MEMORY");
     rota_loop_options opt = {};
     opt.virtual_clock = true;
     opt.report = count_report;

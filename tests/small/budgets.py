@@ -26,11 +26,11 @@ BUDGETS = {   # object: x86-64, AArch64
     'future': (592, 672),
     'loop': (1112, 1456),
     'scope': (496, 592),
-    'task': (2256, 2736),
+    'task': (2224, 2736),
     'timers': (560, 688),
     'watch': (1072, 1344),
     'program callbacks': (2064, 2544),
-    'program tasks': (5056, 6080),
+    'program tasks': (5040, 6080),
 }
 ALLOWED = set('''accept4 bind clock_gettime close connect epoll_create1 epoll_ctl epoll_wait fcntl fcntl64 getsockopt
                  htons inet_pton listen memcpy memset poll read recv send setsockopt socket write __errno_location

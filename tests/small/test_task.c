@@ -75,6 +75,8 @@ TASK_TEST(the_result_goes_where_it_was_asked_for) {
     return 0;
 }
 
+static void never(rota_timer *timer, void *arg) { (void)timer, (void)arg; }
+
 TASK_TEST(more_tasks_than_stacks_are_an_error) {
     rota_task *tasks[KIT_TASKS];
     (void)arg;
@@ -84,6 +86,14 @@ TASK_TEST(more_tasks_than_stacks_are_an_error) {
     cr_expect_eq(rota_spawn(&tasks[KIT_TASKS - 1], sleep_ms, (void *)1, NULL), -EAGAIN);
     cr_expect_null(tasks[KIT_TASKS - 1]);
     cr_expect_eq(rota_spawn(NULL, sleep_ms, (void *)1, NULL), -EAGAIN);
+    rota_timer timers[KIT_TIMERS]; /* neither a stack nor an entry: still for want of a stack */
+    for (int i = 0; i < KIT_TIMERS; i++) {
+        rota_timer_init(&timers[i], never, NULL);
+        cr_expect_eq(rota_timer_start(rota_loop_current(), &timers[i], ROTA_FOREVER), 0);
+    }
+    cr_expect_eq(rota_spawn(NULL, sleep_ms, (void *)1, NULL), -EAGAIN);
+    for (int i = 0; i < KIT_TIMERS; i++)
+        cr_expect_eq(rota_timer_stop(rota_loop_current(), &timers[i]), 0);
     cr_expect_eq(rota_sleep(2 * ROTA_MS), 0);
     cr_expect_eq(rota_spawn(NULL, sleep_ms, (void *)1, NULL), -EAGAIN); /* ended, but the handles hold their stacks */
     for (int i = 0; i < KIT_TASKS - 1; i++)
@@ -93,8 +103,6 @@ TASK_TEST(more_tasks_than_stacks_are_an_error) {
     cr_expect_eq(rota_loop_tasks(rota_loop_current()), KIT_TASKS);
     return 0;
 }
-
-static void never(rota_timer *timer, void *arg) { (void)timer, (void)arg; }
 
 /* Each task that lives has an entry for its timer, so that sleeping never fails. */
 TASK_TEST(timers_leave_no_entry_for_another_task) {

@@ -2,7 +2,8 @@
  * themselves.
  *
  * The names, and what they do, are those of the full library, as far as they are here: a program that keeps to this
- * header compiles with either. What is different:
+ * header compiles with either, but for the sizes in bytes that are named here and options
+ * that are filled in by hand. What is different:
  *  - Memory is the caller's, from the loop to the last stack, of sizes that are known when the program is compiled
  *    (ROTA_LOOP_MEMORY); nothing is ever allocated. Each limit that is reached has an error, told where it arises.
  *  - One thread. Nothing asks who calls, nor whether the process has forked: a child must not use its parent's loop.
@@ -12,7 +13,8 @@
  *
  * Rules that hold for every call:
  *  - An error is a negative errno value in the returned value. errno itself is unspecified afterwards.
- *  - A NULL object is answered with -EINVAL, a closed loop with -ESHUTDOWN; an init of NULL does nothing.
+ *  - A NULL object is answered with -EINVAL, a closed loop with -ESHUTDOWN (but rota_loop_now, with its last time); an
+ *    init of NULL does nothing. A loop that closes is no longer the current one: what would use that has none, -EINVAL.
  *  - Time is int64_t nanoseconds. Durations are relative; absolute times are those of CLOCK_MONOTONIC. Sums saturate at
  *    ROTA_FOREVER.
  *  - Objects are structs that the caller allocates. Starting one lends it to the loop; stopping is synchronous: after
@@ -196,13 +198,15 @@ typedef struct rota_loop_options {
      * copied argument. More tasks than stacks give -EAGAIN. There is no guard below a stack but a canary, which is
      * looked at whenever its task stops: where it was overwritten memory is no longer sound, and the process is ended
      * there and then by a trap. That is late: choose sizes with room. A signal handler runs on the stack that it finds,
-     * and needs some 2 KiB there (5 KiB on aarch64): block signals, or use sigaltstack(2). */
+     * and needs some 2 KiB there (5 KiB on aarch64): block signals, or use sigaltstack(2). Nor is there room for the
+     * lazy binding of a shared libc, which saves all vector registers (2.5 KiB with AVX-512): link with -Wl,-z,now, as
+     * rota.pc says, or statically. */
     void *stacks;
     size_t stack_size;
-    unsigned n_tasks;      /* 0: no tasks */
+    unsigned n_tasks;      /* 0: no tasks (with the full library: no limit) */
 } rota_loop_options;
 
-/* Private, but of a known size: at most 384 bytes. */
+/* Private, but of a known size: 160 bytes with pointers of 8. */
 struct rota_loop {
     struct rota__link *ready_;         /* the last one of the queue; NULL: it is empty */
     int64_t now_;                      /* of this turn */
@@ -239,8 +243,9 @@ struct rota_loop {
         &name##_bytes_.loop_, name##_bytes_.fds_, (fds), (timers) + (tasks), name##_bytes_.timers_, \
         name##_bytes_.stacks_, (stack_size), (tasks) }
 
-/* Makes opt->loop a loop; it becomes the current one if there is none. -EINVAL: no options, no object, no descriptors,
- * no timers. (Stacks are looked at by rota_spawn.) -EMFILE, -ENFILE, -ENOMEM: the kernel's. *loop is NULL then. */
+/* Makes opt->loop a loop; it becomes the current one if there is none. -EINVAL: no options, or NULL for the object,
+ * the descriptors or the timers; how many these are, and the stacks, is looked at where they are needed. -EMFILE, -ENFILE,
+ * -ENOMEM: the kernel's. *loop is NULL then. */
 #define rota_loop_new ROTA_LAYOUT(rota_loop_new)
 ROTA_API ROTA_CHECK int rota_loop_new(rota_loop **loop, const rota_loop_options *opt);
 
@@ -462,7 +467,7 @@ ROTA_API ROTA_CHECK int rota_write_all(int fd, const void *buf, size_t n, size_t
 /* (S) A new non-blocking, close-on-exec descriptor. Connections that died in the queue, and errors of the network that
  * are not the listener's, are skipped. With the descriptor table of the process full: -EMFILE (-ENFILE); with that of
  * the loop full the connection is closed, and -EMFILE too; either after a pause of 50 ms, so that who goes on does not
- * spin. */
+ * spin. A blocking descriptor that is no listening socket waits for ever (the full library asks first). */
 ROTA_API ROTA_CHECK int rota_accept(int fd, struct sockaddr *addr, socklen_t *len);
 
 /* (S) connect(2) to its end; a connect that is under way already (an earlier call was cancelled) is waited for. fd
