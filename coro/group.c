@@ -13,16 +13,16 @@ static const rota_group_options default_options;
 void rota_group_begin_at(rota_at at, rota_group *group, const rota_group_options *opt) {
     if (!group)
         return;
+    rota_task *self = rota_self();
+    if (self && self->depth) /* before anything is written: a forgotten one may have been here */
+        rota__scope_repair(self, NULL, __builtin_dwarf_cfa());
     group->children_ = NULL;
     group->waiter_ = NULL;
     group->running_ = 0;
     group->failure_ = 0;
     group->cut_short_ = false;
     group->options_ = opt ? *opt : default_options;
-    rota_task *self = rota_self();
     if (self) {
-        if (self->depth)
-            rota__scope_repair(self, NULL, __builtin_dwarf_cfa());
         rota__scope_open(self, at, &group->scope, ROTA_FOREVER, ROTA__SCOPE_GROUP);
     } else {
         rota_scope_begin_at(at, &group->scope);

@@ -191,12 +191,16 @@ static void report_forgotten(rota_task *task, const struct rota__scope_note *not
     char line[512];
     struct rota__text t;
     rota__text_init(&t, line, sizeof line);
-    rota__text_add(&t, fatal ? "fatal: a group" : group ? "a group" : "a scope");
-    rota__text_add(&t, " begun at ");
-    rota__text_add(&t, note->at.file ? note->at.file : "?");
-    rota__text_add(&t, ":");
-    rota__text_number(&t, note->at.line);
-    rota__text_add(&t, " was left without its end, in task ");
+    if (note->scope) {
+        rota__text_add(&t, fatal ? "fatal: a group" : group ? "a group" : "a scope");
+        rota__text_add(&t, " begun at ");
+        rota__text_add(&t, note->at.file ? note->at.file : "?");
+        rota__text_add(&t, ":");
+        rota__text_number(&t, note->at.line);
+        rota__text_add(&t, " was left without its end, in task ");
+    } else {
+        rota__text_add(&t, "and perhaps more around them, of which nothing is known, in task ");
+    }
     rota__task_name_text(&t, task);
     if (fatal)
         rota__text_add(&t, ": its children still run and hold a frame that is gone, so the process ends here; call "
@@ -225,15 +229,15 @@ static bool is_below(const rota_task *task, const rota_scope *scope, const void 
 }
 
 /* The innermost note goes, and the one that comes into view in its place is made again from the scope it is of.
- * That one is live, unless more scopes than there are notes were forgotten at once: then nothing is known, and the
- * note is empty. */
-static void drop_note(rota_task *task) {
+ * That one is live, unless more scopes than there are notes were forgotten at once: then it lies below `live`, a frame
+ * or a scope that has not been left, nothing is known, and the note is empty. live NULL: nothing was forgotten. */
+static void drop_note(rota_task *task, const void *live) {
     struct rota__scope_note *gone = note_at(task, task->depth--);
     if (task->depth < ROTA__SCOPE_NOTES)
         return;
     rota_scope *scope = note_at(task, task->depth + 2)->outer;
     *gone = (struct rota__scope_note){ .scope = NULL };
-    if (scope && scope->task_ == task)
+    if (scope && !(live && is_below(task, scope, live)) && scope->task_ == task)
         *gone = (struct rota__scope_note){ scope, scope->outer_, scope->at_, scope->flags_ & KINDS };
 }
 
@@ -247,10 +251,10 @@ static void make_innermost(rota_task *task, rota_scope *scope) {
 }
 
 /* Reports the innermost scope that is noted, without touching it; the one it was in, as far as that is known. */
-static rota_scope *forget_innermost(rota_task *task, const rota_scope *scope) {
+static rota_scope *forget_innermost(rota_task *task, const rota_scope *scope, const void *live) {
     struct rota__scope_note note = *note_at(task, task->depth);
     report_forgotten(task, &note);
-    drop_note(task);
+    drop_note(task, live);
     if (note.scope == scope && note.outer != &task->runner->root)
         return note.outer;
     task->depth = 0;
@@ -259,12 +263,14 @@ static rota_scope *forget_innermost(rota_task *task, const rota_scope *scope) {
 
 /* Leaves scopes that were forgotten: those in frames below `frame`; all inside `until` when that is given. */
 void rota__scope_repair(rota_task *task, const rota_scope *until, const void *frame) {
-    rota_scope *scope = task->scope;
-    while (scope != &task->runner->root && scope != until) {
+    rota_scope *scope = task->scope, *root = &task->runner->root;
+    const struct rota__stack *stack = &task->runner->stack;
+    const void *live = frame ? frame : until != root ? (const void *)until : (const char *)stack->base + stack->size;
+    while (scope != root && scope != until) {
         bool innermost = scope == task->scope;
         if (!until && !is_below(task, scope, frame) && (!innermost || is_intact(task, note_at(task, task->depth))))
             break;
-        scope = forget_innermost(task, scope);
+        scope = forget_innermost(task, scope, live);
     }
     if (scope != task->scope)
         make_innermost(task, scope);
@@ -275,10 +281,46 @@ static bool overlap(const rota_scope *old, const rota_scope *young, size_t size)
     return (uintptr_t)young < (uintptr_t)(old + 1) && (uintptr_t)old < (uintptr_t)young + size;
 }
 
+/* Of the scopes around the innermost one, the depth of one that lies where `scope` is to be; 0: none, as far as notes
+ * reach. */
+static unsigned enclosing_in_place(rota_task *task, const rota_scope *scope, size_t size) {
+    for (unsigned depth = task->depth; depth > 1 && task->depth - depth + 1 < ROTA__SCOPE_NOTES; depth--) {
+        const rota_scope *old = note_at(task, depth - 1)->scope;
+        if (old && overlap(old, scope, size))
+            return depth - 1;
+    }
+    return 0;
+}
+
+/* Does the memory of an enclosing scope still hold what the note says? */
+static bool is_kept(const rota_task *task, const struct rota__scope_note *note) {
+    const rota_scope *scope = note->scope;
+    return !scope || (scope->task_ == task && scope->outer_ == note->outer && scope->at_.file == note->at.file &&
+                      scope->at_.line == note->at.line);
+}
+
+/* A scope that was forgotten in a block, in a frame that is live, while one that was begun after it is not: that one, and
+ * what is inside it, goes on in what the forgotten one was in. */
+static void forget_enclosing(rota_task *task, unsigned depth) {
+    if (depth > 1 && task->depth - depth + 1 < ROTA__SCOPE_NOTES && !is_kept(task, note_at(task, depth - 1)))
+        forget_enclosing(task, --depth);
+    struct rota__scope_note note = *note_at(task, depth);
+    rota_scope *inside = note_at(task, depth + 1)->scope;
+    report_forgotten(task, &note);
+    note_at(task, depth + 1)->outer = inside->outer_ = note.outer;
+    note.outer->inner_ = inside;
+    for (; depth < task->depth; depth++)
+        *note_at(task, depth) = *note_at(task, depth + 1);
+    drop_note(task, NULL);
+    recompute(inside);
+}
+
 void rota__scope_open(rota_task *task, rota_at at, rota_scope *scope, int64_t deadline, unsigned flags) {
     size_t size = flags & ROTA__SCOPE_GROUP ? sizeof(rota_group) : sizeof *scope;
     while (task->scope != &task->runner->root && overlap(task->scope, scope, size))
-        make_innermost(task, forget_innermost(task, task->scope));
+        make_innermost(task, forget_innermost(task, task->scope, NULL));
+    for (unsigned depth; (depth = enclosing_in_place(task, scope, size)) != 0;)
+        forget_enclosing(task, depth);
     scope->outer_ = task->scope;
     scope->inner_ = NULL;
     scope->task_ = task;
@@ -299,7 +341,7 @@ static void pop(rota_task *task) {
     rota_scope *scope = task->scope;
     make_innermost(task, scope->outer_);
     scope->task_ = NULL;
-    drop_note(task);
+    drop_note(task, NULL);
 }
 
 intptr_t rota__scope_convert(const rota_scope *scope, intptr_t value) {

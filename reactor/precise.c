@@ -47,7 +47,7 @@ int rota__poll_precise(rota_loop *loop, int64_t until) {
     bool near = until != ROTA_FOREVER && until - ns <= first;
     rota__inbox_awake(loop->inbox);
     int n = spin(loop, near ? until : first);
-    if (n != 0 || near || !rota__inbox_sleep(loop->inbox))
+    if (n != 0 || near || !rota__inbox_sleep(loop->inbox) || !rota__loop_alive(loop))
         return n;
     return sleep_until(loop, until == ROTA_FOREVER ? until : until - ns);
 }

@@ -17,7 +17,7 @@ static void begin(rota_scope *scope, int64_t limit, unsigned flags) {
     if (!self)
         return;
     if (limit != ROTA_FOREVER)
-        scope->level_.deadline_ = rota__after(limit);
+        scope->level_.deadline_ = limit > 0 ? rota__after(limit) : 0;
     scope->level_.outer_ = self->scope;
     self->scope = &scope->level_;
     rota__due_changed(self);
@@ -64,7 +64,7 @@ intptr_t rota_shield(int64_t bound, rota_fn *fn, void *arg) { return run_in(boun
 void rota_scope_limit(rota_scope *scope, int64_t limit) {
     if (!scope || !scope->task_)
         return;
-    scope->level_.deadline_ = rota__after(limit);
+    scope->level_.deadline_ = limit > 0 ? rota__after(limit) : 0;
     rota__due_changed(scope->task_);
 }
 

@@ -236,8 +236,8 @@ static void drain(rota_loop *loop) {
         if (task->state == ROTA__TASK_LIVE)
             rota__due_changed(task);
     }
-    if (loop->live_ && rota_loop_run(loop) < 0)
-        return; /* nothing can wake those that are left: they are dropped as they are */
+    while (loop->live_ && rota_loop_run(loop) == 0)
+        ; /* nothing can wake those that are left: they are dropped as they are */
 }
 
 /* ---- spawning ---- */
@@ -264,7 +264,7 @@ static void prepare(rota_loop *loop, rota_task *task, rota_fn *fn, void *arg, co
     start->arg = arg;
     memset(task, 0, sizeof *task);
     task->context = rota__context_make(start, run_task, start);
-    task->root.deadline_ = opt->timeout ? rota__after(opt->timeout) : ROTA_FOREVER;
+    task->root.deadline_ = opt->timeout < 0 ? 0 : opt->timeout ? rota__after(opt->timeout) : ROTA_FOREVER;
     task->root.flags_ = loop->state_ ? ROTA__SHUT : 0;
     task->scope = &task->root;
     task->due = due_of(task);

@@ -335,6 +335,19 @@ Test(spin, a_post_ends_it, .init = open_spinning, .fini = kit_close) {
     cr_expect_leq(asked, 22);
 }
 
+static void close_now(void) {
+    if (asked == 20)
+        rota_remote_close(remote);
+}
+
+/* Nothing keeps the loop alive any more: it must not go to sleep, for nobody will wake it. */
+Test(spin, the_last_remote_that_closes_meanwhile_is_not_slept_through, .init = open_spinning, .fini = kit_close) {
+    cr_assert_eq(rota_remote_open(&remote, loop), 0);
+    while_asked = close_now;
+    cr_expect_eq(rota_loop_run(loop), 0);
+    cr_expect_eq(slept, 0);
+}
+
 static void post_asleep(void) {
     post_at = asked;
     post_now();

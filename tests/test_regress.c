@@ -396,6 +396,60 @@ Test(regress, a_process_of_another_loop_is_not_waited_for) {
     cr_expect_eq(rota_loop_free(its), 0);
 }
 
+static int scopes_told;
+
+static void count_scopes(void *unused, const rota_report *report) {
+    (void)unused;
+    scopes_told += report->kind == ROTA_REPORT_SCOPE;
+}
+
+/* What two blocks of one frame have their variables in. */
+static union { rota_group group; rota_scope scope; } place;
+
+/* A scope forgotten in a block, one begun after it, and a third where the first one was: the chain was a ring then. */
+static intptr_t forgets_around_another(void *unused) {
+    rota_scope around;
+    (void)unused;
+    rota_group_begin(&place.group, NULL);
+    rota_timeout_begin(&around, 5 * ROTA_MS);
+    rota_scope_begin(&place.scope);
+    cr_expect_eq(rota_sleep(50 * ROTA_MS), -ECANCELED);
+    cr_expect_eq(rota_scope_end(&place.scope, 1), 1);
+    cr_expect_eq(rota_scope_end(&around, -ECANCELED), -ETIMEDOUT);
+    return rota_sleep(1);
+}
+
+Test(regress, a_forgotten_scope_around_a_live_one_makes_no_ring) {
+    rota_loop_options opt = test_options();
+    intptr_t v = 1;
+    opt.report = count_scopes;
+    cr_expect_eq(run_with(forgets_around_another, NULL, &v, &opt), 0);
+    cr_expect_eq(v, 0);
+    cr_expect_eq(scopes_told, 1);
+}
+
+static __attribute__((noinline)) int forget_groups(int n) {
+    rota_group group;
+    rota_group_begin(&group, NULL);
+    return n > 1 ? forget_groups(n - 1) + 1 : 1;
+}
+
+static intptr_t forgets_more_than_is_noted(void *unused) {
+    (void)unused;
+    cr_expect_eq(forget_groups(8), 8);
+    return rota_sleep(1);
+}
+
+/* Frames that are gone are not read, however many scopes were in them. */
+Test(regress, more_forgotten_scopes_than_notes) {
+    rota_loop_options opt = test_options();
+    intptr_t v = 1;
+    opt.report = count_scopes;
+    cr_expect_eq(run_with(forgets_more_than_is_noted, NULL, &v, &opt), 0);
+    cr_expect_eq(v, 0);
+    cr_expect_eq(scopes_told, 5, "four, and that there may be more");
+}
+
 Test(regress, errors_that_are_returned_have_words) {
     cr_expect(strcmp(rota_strerror(-EOWNERDEAD), "unknown error") != 0);
 }

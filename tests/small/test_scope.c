@@ -15,6 +15,23 @@ static intptr_t sleeps(void *arg) { return rota_sleep(*(const int64_t *)arg); }
 
 static const int64_t short_time = 2 * ROTA_MS, long_time = ROTA_S;
 
+static intptr_t yields(void *arg) { return (void)arg, rota_yield(); }
+
+/* Time has gone on since the turn began, and calls go by the turn's: a limit that has passed is in force all the same. */
+SCOPE_TEST(no_time_at_all_is_over_at_once) {
+    rota_task *task;
+    intptr_t value = 1;
+    (void)arg;
+    kit_advance(3 * ROTA_MS);
+    cr_expect_eq(rota_timeout(0, yields, NULL), -ETIMEDOUT);
+    cr_expect_eq(rota_timeout(-ROTA_S, yields, NULL), -ETIMEDOUT);
+    cr_expect_eq(rota_timeout(1, yields, NULL), 0);
+    cr_expect_eq(rota_spawn(&task, yields, NULL, &(rota_spawn_options){ .timeout = -1 }), 0);
+    cr_expect_eq(rota_join(task, &value), 0);
+    cr_expect_eq(value, -ETIMEDOUT);
+    return 0;
+}
+
 SCOPE_TEST(a_timeout_ends_what_takes_too_long) {
     int64_t start = rota_now();
     (void)arg;
