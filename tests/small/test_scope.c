@@ -183,3 +183,28 @@ Test(small_scope, outside_of_tasks_it_does_nothing) {
     cr_expect(!rota_scope_expired(NULL));
     cr_expect(!rota_scope_cancelled(NULL));
 }
+
+/* ---- the end of a loop ---- */
+
+static intptr_t cleans_up(void *arg) {
+    (void)arg;
+    cr_expect_eq(rota_sleep(ROTA_S), -ECANCELED);
+    kit_note(rota_shield(ROTA_S, sleeps, (void *)(uintptr_t)&short_time) == 0 ? 'C' : '?');
+    return 0;
+}
+
+static intptr_t stops_and_goes_on(void *arg) {
+    (void)arg;
+    cr_expect_eq(rota_spawn(NULL, cleans_up, NULL, NULL), 0);
+    cr_expect_eq(rota_sleep(ROTA_MS), 0);
+    cr_expect_eq(rota_loop_stop(rota_loop_current()), 0);
+    cr_expect_eq(rota_sleep(ROTA_S), -ECANCELED);
+    return 0;
+}
+
+/* rota_loop_stop, and the end of the main task, end a run, but not what closing does for tasks. */
+Test(small_scope, a_stop_cuts_no_cleanup_short) {
+    kit_clock(1000 * ROTA_S);
+    cr_expect_eq(rota_run(stops_and_goes_on, NULL, NULL, kit_memory()), -ECANCELED);
+    cr_expect_str_eq(kit_log, "C");
+}
