@@ -24,18 +24,20 @@ QUICK_RUNS, QUICK_SECONDS, QUICK_DIVIDE = 3, 85, 20
 TIMEOUT = 120
 OUT_OF_TIME, LEFT_OUT = 'no time left (--quick)', 'left out (--quick)'
 LONG = re.compile(r'.*_1000000|echo_10000|timer_.*_100000|scale_.*_100000')   # of which --quick has no look,
-LONG_SHARE = 3   # and a full run every third round
+LONG_SHARE = 3   # and a full run a third of the rounds;
+SLOW_SECONDS, SLOW_SHARE = 1, 3   # nor does a row that takes longer get more than every third
 UNPINNED = ('wake', 'offload', 'scale')   # of several threads; one processor would be another benchmark
 
 
 class Row:
     def __init__(self, name, kind, command, reason=None):
         self.name, self.kind, self.command, self.reason = name, kind, command, reason
-        self.values = []
+        self.values = []          # one a round; None where there is none
+        self.failed, self.seconds = False, 0
 
     def measure(self, pinned, timeout=TIMEOUT):
         """Adds a value, or None and a reason."""
-        value = None
+        value, started = None, time.monotonic()
         try:
             pin = (lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})) if pinned else None
             done = subprocess.run(self.command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -53,6 +55,7 @@ class Row:
         except OSError as error:
             self.reason = str(error)
         self.values.append(value)
+        self.failed, self.seconds = value is None, time.monotonic() - started
 
     def good(self):
         return [v for v in self.values if v is not None]
@@ -91,13 +94,14 @@ class Bench:
         rows = [r for r in self.rows if r.command]
         for turn in range(runs):
             for row in rows:
-                if turn > 0 and row.values[-1:] == [None]:
-                    continue   # it failed: once is enough
+                if row.failed or (turn % SLOW_SHARE and row.seconds > SLOW_SECONDS):
+                    row.values.append(None)   # once is enough; or too slow for each round
+                    continue
                 now = time.monotonic()
                 if deadline and (now > deadline or (turn == 0 and row.kind == 'peer' and now - started > 1.5 * seconds)):
-                    if not row.values:
-                        row.reason = OUT_OF_TIME
-                        row.values.append(None)
+                    row.reason = row.reason or OUT_OF_TIME
+                    row.values.append(None)
+                    row.failed = not row.good()
                     continue
                 row.measure(pin and self.group not in UNPINNED,
                             min(TIMEOUT, deadline + 8 - now) if deadline else TIMEOUT)
@@ -224,7 +228,8 @@ def arguments():
     return a
 
 
-def run_all(benches, a):
+def run_all(benches, a, write):
+    """After each benchmark what there is is written: a run that is broken off is not lost."""
     results, group, deadline = [], None, time.monotonic() + QUICK_SECONDS if a.quick else None
     with open(os.path.join(HERE, 'quoted.json')) as f:
         quoted = json.load(f)
@@ -240,6 +245,7 @@ def run_all(benches, a):
         new = bench.results() + list(quoted_results(bench, quoted))
         mine += new
         results += new
+        write(results)
     if mine:
         print_group(group, mine)
     return results
@@ -271,16 +277,21 @@ def main():
     with_footprint = not a.groups or 'footprint' in a.groups
     if with_footprint:
         footprint.prepare(a.build, a.quick)
-    results = run_all(benches, a)
+    about = machine(program)
+    about['peers'] = {p.name: p.version for p in built if p.command}
+
+    def write(results):
+        about['load'] = os.getloadavg()[0]
+        with open(a.json, 'w') as f:
+            json.dump({'machine': about, 'results': results}, f, indent=1)
+            f.write('\n')
+
+    results = run_all(benches, a, write)
     if with_footprint:
         sizes = footprint.results(a.build, a.quick)
         print_group('footprint', sizes)
         results += sizes
-    about = machine(program)
-    about['peers'] = {p.name: p.version for p in built if p.command}
-    with open(a.json, 'w') as f:
-        json.dump({'machine': about, 'results': results}, f, indent=1)
-        f.write('\n')
+    write(results)
     print(f'\nresults: {a.json}; charts: {a.charts}/ ({chart.draw_all(results, about, a.charts)} files)')
     if a.compare:
         compare(a.compare, results)
