@@ -71,13 +71,14 @@ def goals_table(results):
         by_name.setdefault(r['name'], {})[r['row']] = r
     with open(os.path.join(HERE, 'goals.json')) as f:
         goals = json.load(f)['goals']
-    out, counts = ['| row | goal: at most | found | reached |', '|---|---|---|---|'], {}
+    out, counts = ['| row | goal: at most | found | reached | what keeps it |', '|---|---|---|---|---|'], {}
     for goal in goals:
         row = goal.get('row', 'rota')
         label = goal['name'] + ('' if row == 'rota' else f' ({row})')
         wanted, found, reached = judged(goal, by_name.get(goal['name'], {}))
         counts[reached] = counts.get(reached, 0) + 1
-        out.append(f'| `{label}` | {wanted} | {found} | {reached} |')
+        why = goal.get('why', '') if reached not in ('yes', 'within noise') else ''
+        out.append(f'| `{label}` | {wanted} | {found} | {reached} | {why} |')
     out.append('')
     out.append(', '.join(f'{n} {k}' for k, n in sorted(counts.items(), key=lambda x: -x[1])) + '.')
     return out
