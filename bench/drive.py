@@ -136,7 +136,7 @@ def benches_of(program, divide, built):
     for line in listing.splitlines():
         group, name, unit, row = line.split('\t')
         bench = found.setdefault(name, Bench(group, name, unit))
-        kind = 'floor' if row in ('floor', 'timerfd') else 'rota'
+        kind = 'rota' if row.startswith('rota') or row in ('callbacks', 'merged') else 'floor'
         bench.rows.append(Row(row, kind, [program, '--divide', str(divide), '--row', row, name]))
     for peer in built:
         for name in peer.names:

@@ -122,7 +122,7 @@ def page(data, folder):
            f'{about["release"]}, {about["cpu"]}, {about["libc"]}; {about["compiler"]}; load at the end {about["load"]:.1f}',
            f'- rota {about["rota"]}; peers: {peers}',
            f'- {max(r["runs"] for r in results)} rounds a row; less is better, but for MB/s; figures of one run on a shared '
-           'machine: the ratios count', '',
+           'machine: the ratios count', *([f'- {about["note"]}'] if 'note' in about else []), '',
            '## Goals', '',
            'A goal in nanoseconds was set beside a floor measured elsewhere, so it is read as a ratio to that floor, and '
            '"in absolute terms only" means that this machine\'s floor is faster by more than rota is.', '',
