@@ -17,10 +17,13 @@
 #include "reactor/memory.h"
 #include "reactor/sys.h"
 
-/* Since Linux 6.13; the headers of the build are often older than the kernel. Elsewhere the number means nothing,
- * and the probe finds out. */
+/* Since Linux 6.13 and 5.14; the headers of the build are often older than the kernel. Elsewhere the first number means
+ * nothing, and the first guard finds out. */
 #ifndef MADV_GUARD_INSTALL
 # define MADV_GUARD_INSTALL 102
+#endif
+#ifndef MADV_POPULATE_READ
+# define MADV_POPULATE_READ 22
 #endif
 
 /* Slabs double from 1 stack to this many, and to this many bytes: a program with two tasks maps three stacks, one
@@ -60,42 +63,23 @@ static size_t guard_of(size_t span, size_t page) { return span / page % 2 ? 2 * 
 
 /* ---- guards ------------------------------------------------------------------------------------- */
 
-/* Does a guard made by madvise hold? An answer of 0 is no proof: emulators answer 0 to any advice. So let the
- * kernel read from a guard: write(2) must refuse. Faulting here instead would need a signal handler, which a
- * library has no right to install. 0: could not be found out. */
-static int probe_guard(unsigned char *page, size_t n, int fd) {
-    int err = rota__sys->madvise(page, n, MADV_GUARD_INSTALL);
-    ssize_t wrote = err == 0 ? rota__sys->write(fd, page, 1) : 1;
-    if (err == 0 && wrote == -EFAULT)
-        return ROTA__GUARD_MADVISE;
-    return (err == 0 || err == -EINVAL) && wrote == 1 ? ROTA__GUARD_MPROTECT : 0;
-}
-
-/* Which guards to use. The answer is a fact about the kernel, so it is kept for the process; racing threads find
- * the same one. Where memory or descriptors for the question were missing, it is mprotect this time only. */
-static int guard_kind(void) {
-    int kind = atomic_load_explicit(&rota__stack_guards, memory_order_relaxed);
-    if (__builtin_expect(kind != 0, 1))
-        return kind;
-    size_t n = page_size();
-    int pipe[2];
-    if (rota__sys->pipe(pipe) != 0)
-        return ROTA__GUARD_MPROTECT;
-    unsigned char *page = rota__sys->mmap(n);
-    if (page) {
-        kind = probe_guard(page, n, pipe[1]);
-        atomic_store_explicit(&rota__stack_guards, (signed char)kind, memory_order_relaxed);
-        (void)rota__sys->munmap(page, n);
-    }
-    (void)rota__sys->close(pipe[0]);
-    (void)rota__sys->close(pipe[1]);
-    return kind ? kind : ROTA__GUARD_MPROTECT;
+/* The first guard of the process answers which kind to use, for all that follow: a fact about the kernel, racing
+ * threads find the same one. An answer of 0 to the advice is no proof: emulators answer 0 to any. So the guard is
+ * asked to become readable memory, which must fail: this takes no descriptor, and no fault, for which a library has
+ * no right to install a handler. True if that guard holds; the kind stays 0 where memory for the question was missing. */
+static bool first_guard(unsigned char *p, size_t n) {
+    int err = rota__sys->madvise(p, n, MADV_GUARD_INSTALL);
+    bool holds = err == 0 && rota__sys->madvise(p, n, MADV_POPULATE_READ) == -EFAULT;
+    int kind = holds ? ROTA__GUARD_MADVISE : err == 0 || err == -EINVAL ? ROTA__GUARD_MPROTECT : 0;
+    atomic_store_explicit(&rota__stack_guards, (signed char)kind, memory_order_relaxed);
+    return holds;
 }
 
 /* mprotect splits the mapping, of which a process may have 65,530 (vm.max_map_count): it fails at about 32,750
  * stacks. It is the second choice also where madvise is refused for this mapping (memory that is locked). */
 static int install_guard(unsigned char *p, size_t n) {
-    if (guard_kind() == ROTA__GUARD_MADVISE && rota__sys->madvise(p, n, MADV_GUARD_INSTALL) == 0)
+    int kind = atomic_load_explicit(&rota__stack_guards, memory_order_relaxed);
+    if (kind == ROTA__GUARD_MADVISE ? rota__sys->madvise(p, n, MADV_GUARD_INSTALL) == 0 : kind == 0 && first_guard(p, n))
         return 0;
     return rota__sys->mprotect_none(p, n) == 0 ? 0 : -ENOMEM;
 }

@@ -1,7 +1,7 @@
 /* Stacks: mapped in slabs, always guarded, pooled by size class; or the caller's memory with a canary.
  *
- * Each mapped stack has a guard page below it that no access survives: MADV_GUARD_INSTALL where a probe shows
- * that it works (it does not split the mapping, so a million stacks fit in few mappings), else mprotect. When
+ * Each mapped stack has a guard page below it that no access survives: MADV_GUARD_INSTALL where the first one
+ * holds (it does not split the mapping, so a million stacks fit in few mappings), else mprotect. When
  * neither can be had for a stack, there is no stack: -ENOMEM, never an unguarded one.
  */
 #ifndef ROTA_CORO_STACK_H
