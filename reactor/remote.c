@@ -53,13 +53,18 @@ void rota_remote_close(rota_remote *remote) {
 }
 
 /* Who is told that an entry is queued already relies on the call that is to come: it must see what they wrote before.
- * Their look at the entry and the loop's here, after the entry has left the queue, change it both (by nothing), so one
- * comes after the other: either the call sees what they wrote, or they see that the entry is free, and post it. With a
- * load in their place each could miss the other's store, on every processor that we know. */
-static rota_ready *look_in_order(rota_ready *entry) { return __atomic_fetch_add(&entry->next_, 0, __ATOMIC_ACQ_REL); }
+ * A fence stands between their writes and their look at the entry, another between the entry's leaving the queue and
+ * the call. One of the two comes first: either the call sees what they wrote, or they see that the entry is free, and
+ * post it. Without, each could miss the other's store, on every processor that we know. A fence rather than an exchange
+ * of the entry's word: in a flood, four threads that only look at it share its cache line, and post in two thirds of
+ * the time. */
+static bool is_queued_after_my_writes(const rota_ready *entry) {
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    return rota__ready_queued(entry);
+}
 
 static void run_posted(rota_ready *entry) {
-    (void)look_in_order(entry);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
     rota__run_soon(entry);
 }
 
@@ -76,7 +81,7 @@ int rota_remote_post(rota_remote *remote, rota_soon *soon) {
     if (remote->inbox->forks != rota__forks)
         return -EINVAL;
     while (!claim(&soon->ready_))
-        if (look_in_order(&soon->ready_))
+        if (is_queued_after_my_writes(&soon->ready_))
             return -EALREADY;
     soon->ready_.run_ = run_posted;
     return rota__inbox_post(remote->inbox, &soon->ready_);
