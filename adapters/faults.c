@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "reactor/sys.h"
+#include "tests/sys_table.h"
 #include "tests/support.h"
 
 static struct {

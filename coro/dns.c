@@ -174,11 +174,11 @@ static void add_family(struct target *t, const struct source *s, int family) {
 static bool has_route(const rota_address *to) {
     struct sockaddr_in6 six = *(const struct sockaddr_in6 *)&to->addr;
     six.sin6_port = htons(53); /* some systems connect to no port 0 */
-    int fd = rota__sys->socket(AF_INET6, SOCK_DGRAM, IPPROTO_UDP);
+    int fd = rota__sys_socket(AF_INET6, SOCK_DGRAM, IPPROTO_UDP);
     if (fd < 0)
         return false;
-    bool ok = rota__sys->connect(fd, (const struct sockaddr *)&six, sizeof six) == 0;
-    (void)rota__sys->close(fd);
+    bool ok = rota__sys_connect(fd, (const struct sockaddr *)&six, sizeof six) == 0;
+    (void)rota__sys_close(fd);
     return ok;
 }
 
@@ -299,7 +299,7 @@ static int parse_number(const char *host, int family, struct target *t) {
     else
         add(t, AF_INET6, (const uint8_t *)&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr,
             ((const struct sockaddr_in6 *)(const void *)a)->sin6_scope_id);
-    rota__sys->freeaddrinfo(list);
+    rota__sys_freeaddrinfo(list);
     return rc < 0 ? rc : 1;
 }
 

@@ -46,7 +46,7 @@ static int read_all(const rota_allocator *allocator, int fd, char **text, size_t
         int rc = used + 1 < *size ? 0 : grow(allocator, text, size);
         if (rc < 0)
             return rc;
-        ssize_t r = rota__sys->read(fd, *text + used, *size - used - 1);
+        ssize_t r = rota__sys_read(fd, *text + used, *size - used - 1);
         if (r == -EINTR)
             continue;
         if (r < 0)
@@ -63,13 +63,13 @@ static int read_file(const rota_allocator *allocator, const char *path, char **t
     struct stat st;
     *text = NULL;
     *size = 0;
-    int fd = rota__sys->open_readonly(path);
+    int fd = rota__sys_open_readonly(path);
     if (fd < 0)
         return fd;
-    int rc = rota__sys->fstat(fd, &st);
+    int rc = rota__sys_fstat(fd, &st);
     if (rc == 0)
         rc = S_ISREG(st.st_mode) ? read_all(allocator, fd, text, size) : -ENXIO;
-    (void)rota__sys->close(fd);
+    (void)rota__sys_close(fd);
     if (rc < 0) {
         rota__free(allocator, *text, *size);
         *text = NULL;
@@ -138,14 +138,14 @@ static void set_port(rota_address *address, unsigned port) {
 /* An address with a scope ("fe80::1%eth0"): the C library knows the interfaces. Numbers only, so it asks nobody. */
 static bool parse_scoped(const char *text, rota_address *out) {
     struct addrinfo hints = {.ai_family = AF_INET6, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST}, *list;
-    if (rota__sys->getaddrinfo(text, NULL, &hints, &list) != 0)
+    if (rota__sys_getaddrinfo(text, NULL, &hints, &list) != 0)
         return false;
     bool ok = list && list->ai_addrlen <= sizeof out->addr;
     if (ok) {
         memcpy(&out->addr, list->ai_addr, list->ai_addrlen);
         out->len = (socklen_t)list->ai_addrlen;
     }
-    rota__sys->freeaddrinfo(list);
+    rota__sys_freeaddrinfo(list);
     return ok;
 }
 
@@ -408,7 +408,7 @@ static int changed(struct rota__dns_files *files, struct rota__dns_file *file, i
     if (file->known && now - file->looked_at < LOOK_AGAIN)
         return 0;
     file->looked_at = now;
-    int rc = *file->path ? rota__sys->stamp(file->path, stamp) : -ENOENT;
+    int rc = *file->path ? rota__sys_stamp(file->path, stamp) : -ENOENT;
     if (rc == 0 && file->known && same_stamp(stamp, &file->stamp))
         return 0;
     if (rc == 0)

@@ -200,7 +200,7 @@ static const rota_address *server_of(const struct rota__dns_question *q) {
 /* Into query[2...], with the length before it. */
 static int write_query(struct rota__dns_question *q) {
     uint8_t id[2];
-    int rc = rota__sys->random(id, sizeof id);
+    int rc = rota__sys_random(id, sizeof id);
     if (rc < 0)
         return rc;
     q->id = rota__dns_u16(id);
@@ -211,7 +211,7 @@ static int write_query(struct rota__dns_question *q) {
 }
 
 static int open_socket(struct rota__dns_question *q) {
-    int fd = rota__sys->socket(server_of(q)->addr.ss_family, q->tcp ? SOCK_STREAM : SOCK_DGRAM,
+    int fd = rota__sys_socket(server_of(q)->addr.ss_family, q->tcp ? SOCK_STREAM : SOCK_DGRAM,
                                q->tcp ? IPPROTO_TCP : IPPROTO_UDP);
     if (fd < 0)
         return fd;
@@ -224,7 +224,7 @@ static int connect_to(struct rota__dns_question *q) {
     const rota_address *server = server_of(q);
     int rc;
     do
-        rc = rota__sys->connect(q->fd, (const struct sockaddr *)&server->addr, server->len);
+        rc = rota__sys_connect(q->fd, (const struct sockaddr *)&server->addr, server->len);
     while (rc == -EINTR && !q->tcp);
     return rc;
 }
@@ -265,7 +265,7 @@ static void send_question(struct rota__dns_question *q) {
         (void)watch(q, ROTA_WRITE);
         return;
     }
-    while (rc == 0 && (rc = (int)rota__sys->send(q->fd, q->query + 2, q->query_n, MSG_DONTWAIT)) == -EINTR)
+    while (rc == 0 && (rc = (int)rota__sys_send(q->fd, q->query + 2, q->query_n, MSG_DONTWAIT)) == -EINTR)
         rc = 0;
     if (rc < 0) {
         next_server(q);

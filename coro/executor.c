@@ -349,7 +349,7 @@ static bool take_ended(rota_executor *e, pthread_t *thread) {
 static void *thread_main(void *arg) {
     rota_executor *e = arg;
     struct thread self = { .executor = e };
-    rota__sys->thread_name(e->name);
+    rota__sys_thread_name(e->name);
     this_thread = &self;
     rota__nap_open(&self.nap);
     pthread_t earlier;
@@ -365,7 +365,7 @@ static void *thread_main(void *arg) {
     rota__nap_close(&self.nap);
     unref(e);
     if (joins)
-        (void)rota__sys->thread_join(earlier);
+        (void)rota__sys_thread_join(earlier);
     return NULL;
 }
 
@@ -373,7 +373,7 @@ static int start_thread(rota_executor *e) {
     e->threads++;
     e->references++;
     pthread_t thread;
-    int rc = rota__sys->thread(&thread, thread_main, e, e->stack_size);
+    int rc = rota__sys_thread(&thread, thread_main, e, e->stack_size);
     if (rc < 0) {
         e->threads--;
         e->references--;
@@ -413,7 +413,7 @@ static void join_threads(rota_executor *e) {
     bool joins = take_ended(e, &last);
     unlock(e);
     if (joins)
-        (void)rota__sys->thread_join(last);
+        (void)rota__sys_thread_join(last);
 }
 
 /* ---- the loop's side ---- */
@@ -690,7 +690,7 @@ int rota_offload(rota_fn *fn, void *arg, intptr_t *result, const rota_offload_op
 }
 
 static unsigned most_threads(unsigned wanted) {
-    long n = wanted ? (long)wanted : rota__sys->processors();
+    long n = wanted ? (long)wanted : rota__sys_processors();
     return n < 1 ? 1 : n > INT32_MAX ? INT32_MAX : (unsigned)n;
 }
 
@@ -711,7 +711,7 @@ int rota_executor_new(rota_executor **out, const rota_executor_options *opt) {
     *out = NULL;
     opt = opt ? opt : &defaults;
     const rota_allocator *a = opt->allocator ? opt->allocator : &rota__malloc;
-    if (!a->alloc || (opt->stack_size && rota__sys->thread_stack(opt->stack_size) < 0))
+    if (!a->alloc || (opt->stack_size && rota__sys_thread_stack(opt->stack_size) < 0))
         return -EINVAL;
     rota_executor *e = rota__alloc(a, sizeof *e);
     if (!e)

@@ -26,13 +26,13 @@ enum { STARVED_PAUSE_MS = 50, CONNECT_PAUSE_MAX_MS = 64 };
 static bool is_tcp(int fd) {
     int protocol = 0;
     socklen_t len = sizeof protocol;
-    return rota__sys->getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0 && protocol == IPPROTO_TCP;
+    return rota__sys_getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0 && protocol == IPPROTO_TCP;
 }
 #else
 static bool is_tcp(int fd) {
     struct sockaddr_storage addr;
     socklen_t len = sizeof addr;
-    return rota__sys->getsockname(fd, (struct sockaddr *)&addr, &len) == 0 &&
+    return rota__sys_getsockname(fd, (struct sockaddr *)&addr, &len) == 0 &&
            (addr.ss_family == AF_INET || addr.ss_family == AF_INET6);
 }
 #endif
@@ -41,7 +41,7 @@ static int find_kind(int fd, unsigned *kind, unsigned *flags) {
     int type = 0;
     socklen_t len = sizeof type;
     *flags = 0;
-    int rc = rota__sys->getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len);
+    int rc = rota__sys_getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len);
     if (rc == 0) {
         /* The type first: raw sockets have the numbers of the protocols they carry. */
         *kind = type == SOCK_STREAM && is_tcp(fd) ? ROTA__FD_TCP : ROTA__FD_SOCKET;
@@ -50,7 +50,7 @@ static int find_kind(int fd, unsigned *kind, unsigned *flags) {
     if (rc != -ENOTSOCK)
         return rc;
     struct stat st;
-    rc = rota__sys->fstat(fd, &st);
+    rc = rota__sys_fstat(fd, &st);
     if (rc < 0)
         return rc;
     if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode)) {
@@ -58,7 +58,7 @@ static int find_kind(int fd, unsigned *kind, unsigned *flags) {
         return 0;
     }
     *kind = S_ISFIFO(st.st_mode) ? ROTA__FD_PIPE : ROTA__FD_OTHER;
-    rc = rota__sys->is_nonblocking(fd);
+    rc = rota__sys_is_nonblocking(fd);
     *flags = rc == 1 ? ROTA__FD_NONBLOCKING : 0;
     return rc < 0 ? rc : 0;
 }
@@ -102,17 +102,17 @@ int rota__quiet_begin(struct rota__quiet *q) {
     (void)sigemptyset(&q->pipe);
     (void)sigaddset(&q->pipe, SIGPIPE);
     q->was_pending = false;
-    int rc = (rota__sys->sigmask)(SIG_BLOCK, &q->pipe, &q->old);
+    int rc = rota__sys_sigmask(SIG_BLOCK, &q->pipe, &q->old);
     if (rc == 0 && sigismember(&q->old, SIGPIPE) == 1)
-        q->was_pending = rota__sys->sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE) == 1;
+        q->was_pending = rota__sys_sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE) == 1;
     return rc;
 }
 
 void rota__quiet_end(struct rota__quiet *q, ssize_t result) {
     if (result == -EPIPE && !q->was_pending)
-        (void)rota__sys->sigtake(&q->pipe);
+        (void)rota__sys_sigtake(&q->pipe);
     if (sigismember(&q->old, SIGPIPE) != 1)
-        (void)(rota__sys->sigmask)(SIG_UNBLOCK, &q->pipe, NULL);
+        (void)rota__sys_sigmask(SIG_UNBLOCK, &q->pipe, NULL);
 }
 
 /* ---- one try ---- */
@@ -127,16 +127,16 @@ static struct msghdr message(const struct iovec *iov, int n) {
 
 static inline ssize_t try_socket(int fd, unsigned direction, const struct iovec *iov, int n) {
     if (n == 1 && direction == ROTA_READ)
-        return rota__sys->recv(fd, iov->iov_base, iov->iov_len, MSG_DONTWAIT);
+        return rota__sys_recv(fd, iov->iov_base, iov->iov_len, MSG_DONTWAIT);
     if (n == 1)
-        return rota__sys->send(fd, iov->iov_base, iov->iov_len, MSG_DONTWAIT);
+        return rota__sys_send(fd, iov->iov_base, iov->iov_len, MSG_DONTWAIT);
     struct msghdr msg = message(iov, n);
-    return direction == ROTA_READ ? rota__sys->recvmsg(fd, &msg, MSG_DONTWAIT)
-                                  : rota__sys->sendmsg(fd, &msg, MSG_DONTWAIT);
+    return direction == ROTA_READ ? rota__sys_recvmsg(fd, &msg, MSG_DONTWAIT)
+                                  : rota__sys_sendmsg(fd, &msg, MSG_DONTWAIT);
 }
 
 static ssize_t plain(int fd, unsigned direction, const struct iovec *iov, int n) {
-    return direction == ROTA_READ ? rota__sys->readv(fd, iov, n) : rota__sys->writev(fd, iov, n);
+    return direction == ROTA_READ ? rota__sys_readv(fd, iov, n) : rota__sys_writev(fd, iov, n);
 }
 
 static bool unsupported(ssize_t r) { return r == -EOPNOTSUPP || r == -ENOSYS || r == -EINVAL || r == -ESPIPE; }
@@ -162,8 +162,8 @@ static ssize_t try_without_wait(struct rota__fd *slot, int fd, unsigned directio
     if (slot->kind == ROTA__FD_FILE || slot->flags & ROTA__FD_NONBLOCKING)
         return plain(fd, direction, iov, n);
     if (slot->kind == ROTA__FD_PIPE && !(slot->flags & ROTA__FD_NO_NOWAIT)) {
-        ssize_t r = direction == ROTA_READ ? rota__sys->readv_nowait(fd, iov, n)
-                                           : rota__sys->writev_nowait(fd, iov, n);
+        ssize_t r = direction == ROTA_READ ? rota__sys_readv_nowait(fd, iov, n)
+                                           : rota__sys_writev_nowait(fd, iov, n);
         if (!unsupported(r))
             return r;
         slot->flags |= ROTA__FD_NO_NOWAIT;
@@ -208,7 +208,7 @@ static inline void remember(struct rota__fd *slot, unsigned direction, ssize_t r
 }
 
 /* Reading nothing asks for nothing that could block: recv would wait for the first byte all the same. */
-static ssize_t read_nothing(int fd) { return rota__sys->read(fd, NULL, 0); }
+static ssize_t read_nothing(int fd) { return rota__sys_read(fd, NULL, 0); }
 
 static __attribute__((noinline)) ssize_t try_any(rota_loop *loop, int fd, unsigned direction, const struct iovec *iov,
                                                  int n) {
@@ -439,7 +439,7 @@ int rota__fd_poll(int fd, unsigned events) {
     if (fd < 0)
         return -EBADF; /* poll would skip it */
     do
-        rc = rota__sys->poll(&p, 1, 0);
+        rc = rota__sys_poll(&p, 1, 0);
     while (rc == -EINTR);
     if (rc <= 0)
         return rc;
@@ -549,7 +549,7 @@ static int wait_for_descriptor(rota_task *task, int fd) {
 static int look_for_listener(int fd) {
     int listens = 0;
     socklen_t len = sizeof listens;
-    int rc = rota__sys->getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len);
+    int rc = rota__sys_getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len);
     return rc == -ENOTSOCK ? rc : rc < 0 || listens ? -EAGAIN : 0;
 }
 
@@ -557,7 +557,7 @@ static int accept_once(struct rota__fd *slot, int fd, struct sockaddr *addr, soc
     if (slot->registered & ROTA_READ && !(slot->ready & ROTA_READ))
         return -EAGAIN;
     if (!(slot->flags & ROTA__FD_NONBLOCKING)) {
-        int rc = rota__sys->is_nonblocking(fd);
+        int rc = rota__sys_is_nonblocking(fd);
         if (rc == 1)
             slot->flags |= ROTA__FD_NONBLOCKING;
         else if (rc == 0)
@@ -567,7 +567,7 @@ static int accept_once(struct rota__fd *slot, int fd, struct sockaddr *addr, soc
         if (rc < 0)
             return rc;
     }
-    return rota__sys->accept(fd, addr, len);
+    return rota__sys_accept(fd, addr, len);
 }
 
 static int accepted(rota_task *task, int fd, unsigned kind, bool parked) {
@@ -627,7 +627,7 @@ int rota_accept(int fd, struct sockaddr *addr, socklen_t *len) {
 static int connect_outcome(int fd) {
     int error = 0;
     socklen_t len = sizeof error;
-    int rc = rota__sys->getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    int rc = rota__sys_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
     return rc < 0 ? rc : -error;
 }
 
@@ -645,15 +645,15 @@ int rota__fd_connected(int fd) {
  * it who could notice. (A send timeout of a microsecond would stop the call as well, but costs a tick of the
  * kernel's clock, stays in the description too, and does nothing on the BSDs.) */
 static int connect_once(int fd, const struct sockaddr *addr, socklen_t len) {
-    int was = rota__sys->is_nonblocking(fd);
+    int was = rota__sys_is_nonblocking(fd);
     if (was < 0)
         return was;
-    int rc = was ? 0 : rota__sys->set_nonblocking(fd, 1);
+    int rc = was ? 0 : rota__sys_set_nonblocking(fd, 1);
     if (rc < 0)
         return rc;
-    rc = rota__sys->connect(fd, addr, len);
+    rc = rota__sys_connect(fd, addr, len);
     if (!was)
-        (void)rota__sys->set_nonblocking(fd, 0);
+        (void)rota__sys_set_nonblocking(fd, 0);
     return rc;
 }
 
@@ -700,7 +700,7 @@ int rota_connect(int fd, const struct sockaddr *addr, socklen_t len) {
 
 int rota__fd_close(rota_loop *loop, int fd) {
     int rc = rota__loop_check(loop);
-    return rc < 0 ? rota__sys->close(fd) : rota_fd_close(loop, fd);
+    return rc < 0 ? rota__sys_close(fd) : rota_fd_close(loop, fd);
 }
 
 int rota_close(int fd) { return rota__fd_close(rota__current, fd); }

@@ -42,13 +42,13 @@ struct transfer {
 };
 
 static ssize_t read_some(const struct transfer *t) {
-    return t->offset == AT_POSITION ? rota__sys->read(t->fd, t->buf + t->done, t->n - t->done)
-                                    : rota__sys->pread(t->fd, t->buf + t->done, t->n - t->done, t->offset + (off_t)t->done);
+    return t->offset == AT_POSITION ? rota__sys_read(t->fd, t->buf + t->done, t->n - t->done)
+                                    : rota__sys_pread(t->fd, t->buf + t->done, t->n - t->done, t->offset + (off_t)t->done);
 }
 
 static ssize_t write_some(const struct transfer *t) {
-    return t->offset == AT_POSITION ? rota__sys->write(t->fd, t->buf + t->done, t->n - t->done)
-                                    : rota__sys->pwrite(t->fd, t->buf + t->done, t->n - t->done, t->offset + (off_t)t->done);
+    return t->offset == AT_POSITION ? rota__sys_write(t->fd, t->buf + t->done, t->n - t->done)
+                                    : rota__sys_pwrite(t->fd, t->buf + t->done, t->n - t->done, t->offset + (off_t)t->done);
 }
 
 /* Until all is done, the file ends, or an error comes: that one is told when nothing was transferred before it. */
@@ -73,7 +73,7 @@ static intptr_t write_job(void *op) { return transfer_all(op, write_some); }
 /* What lies in the page cache. Any failure is left for the thread to meet again, in the usual way. */
 static void read_cached(struct transfer *t) {
     struct iovec iov = { t->buf, t->n };
-    ssize_t n = rota__sys->preadv_nowait(t->fd, &iov, 1, t->offset);
+    ssize_t n = rota__sys_preadv_nowait(t->fd, &iov, 1, t->offset);
     if (n > 0)
         t->done = (size_t)n;
 }
@@ -141,15 +141,15 @@ static int until_not_interrupted(int (*call)(const struct simple *op), const str
     static int name##_once(const struct simple *op) { return expression; }             \
     static intptr_t name##_job(void *op) { return until_not_interrupted(name##_once, op); }
 
-JOB(open, rota__sys->open(op->path, op->flags, op->mode))
-JOB(sync, rota__sys->fsync(op->fd, op->choice))
-JOB(truncate, rota__sys->ftruncate(op->fd, op->size))
-JOB(fstat, rota__sys->fstat(op->fd, op->st))
-JOB(stat, rota__sys->stat(op->path, op->st, op->choice))
-JOB(rename, rota__sys->rename(op->path, op->to))
-JOB(unlink, rota__sys->unlink(op->path))
-JOB(mkdir, rota__sys->mkdir(op->path, op->mode))
-JOB(rmdir, rota__sys->rmdir(op->path))
+JOB(open, rota__sys_open(op->path, op->flags, op->mode))
+JOB(sync, rota__sys_fsync(op->fd, op->choice))
+JOB(truncate, rota__sys_ftruncate(op->fd, op->size))
+JOB(fstat, rota__sys_fstat(op->fd, op->st))
+JOB(stat, rota__sys_stat(op->path, op->st, op->choice))
+JOB(rename, rota__sys_rename(op->path, op->to))
+JOB(unlink, rota__sys_unlink(op->path))
+JOB(mkdir, rota__sys_mkdir(op->path, op->mode))
+JOB(rmdir, rota__sys_rmdir(op->path))
 
 #define DO(job, ...) ((int)in_thread(job, &(struct simple){ __VA_ARGS__ }))
 
@@ -255,7 +255,7 @@ static int read_names(struct list_job *job, void *dir) {
     unsigned char type;
     uint64_t inode;
     int rc;
-    while ((rc = rota__sys->readdir(dir, &name, &type, &inode)) > 0) {
+    while ((rc = rota__sys_readdir(dir, &name, &type, &inode)) > 0) {
         if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
             continue;
         rc = add_name(job, name, type, inode);
@@ -307,11 +307,11 @@ static rota_file_name *index_names(struct rota__listing *memory, size_t n) {
 static intptr_t list_directory(void *arg) {
     struct list_job *job = arg;
     void *dir;
-    int rc = rota__sys->opendir(job->path, &dir);
+    int rc = rota__sys_opendir(job->path, &dir);
     if (rc < 0)
         return rc;
     rc = grow(job, sizeof *job->memory) ? read_names(job, dir) : -ENOMEM;
-    (void)rota__sys->closedir(dir);
+    (void)rota__sys_closedir(dir);
     if (rc == 0 && !grow(job, job->memory->used + job->n * sizeof(rota_file_name)))
         rc = -ENOMEM;
     if (rc < 0)
@@ -371,7 +371,7 @@ static int make_room(struct read_all_job *job) {
 /* The size that the system tells is a guess: /proc says 0, and the file may grow while it is read. */
 static int first_room(struct read_all_job *job, int fd) {
     struct stat st;
-    int rc = rota__sys->fstat(fd, &st);
+    int rc = rota__sys_fstat(fd, &st);
     if (rc < 0)
         return rc;
     job->size = READ_FIRST;
@@ -415,7 +415,7 @@ static intptr_t read_whole(void *arg) {
     int rc = first_room(job, fd);
     if (rc == 0)
         rc = read_to_the_end(job, fd);
-    (void)rota__sys->close(fd);
+    (void)rota__sys_close(fd);
     if (rc == 0)
         job->bytes[job->n] = '\0';
     else
@@ -473,7 +473,7 @@ static int write_out(const struct write_all_job *job, int fd) {
 /* The error of close(2) is one of writing, too: some file systems tell it only there. */
 static int write_and_close(const struct write_all_job *job, int fd) {
     int rc = write_out(job, fd);
-    int closed = rota__sys->close(fd);
+    int closed = rota__sys_close(fd);
     return rc < 0 ? rc : closed;
 }
 
@@ -485,7 +485,7 @@ static int open_beside(struct write_all_job *job, mode_t mode) {
         rota__text_init(&t, job->beside, job->beside_size);
         rota__text_add(&t, job->path);
         rota__text_add(&t, ".");
-        rota__text_number(&t, rota__sys->now() & INT32_MAX);
+        rota__text_number(&t, rota__sys_now() & INT32_MAX);
         rota__text_add(&t, "-");
         rota__text_number(&t, i);
         rota__text_add(&t, ".new");
@@ -506,7 +506,7 @@ static int sync_directory(struct write_all_job *job) {
     if (fd < 0)
         return fd;
     int rc = (int)sync_job(&(struct simple){ .fd = fd });
-    (void)rota__sys->close(fd);
+    (void)rota__sys_close(fd);
     return rc;
 }
 
@@ -516,7 +516,7 @@ static int replace(struct write_all_job *job, const struct stat *old) {
     int fd = open_beside(job, mode_of(job));
     if (fd < 0)
         return fd;
-    int rc = old ? rota__sys->fchmod(fd, old->st_mode & 07777) : 0;
+    int rc = old ? rota__sys_fchmod(fd, old->st_mode & 07777) : 0;
     int closed = write_and_close(job, fd);
     rc = rc < 0 ? rc : closed;
     if (rc == 0)
@@ -531,7 +531,7 @@ static int write_in_place(const struct write_all_job *job) {
     int fd = open_patiently(job->path, flags, mode_of(job));
     int rc = fd < 0 ? fd : write_and_close(job, fd);
     if (fd >= 0 && rc < 0 && job->options.exclusive)
-        (void)rota__sys->unlink(job->path); /* this call made it */
+        (void)rota__sys_unlink(job->path); /* this call made it */
     return rc;
 }
 
@@ -539,14 +539,14 @@ static int write_in_place(const struct write_all_job *job) {
 static intptr_t write_whole(void *arg) {
     struct write_all_job *job = arg;
     struct stat st;
-    int rc = rota__sys->stat(job->path, &st, false);
+    int rc = rota__sys_stat(job->path, &st, false);
     if (rc < 0 && rc != -ENOENT)
         return rc;
     if (job->options.append || job->options.in_place || job->options.exclusive || (rc == 0 && !S_ISREG(st.st_mode)))
         return write_in_place(job);
     rc = replace(job, rc == 0 && !job->options.mode ? &st : NULL);
     if (job->made)
-        (void)rota__sys->unlink(job->beside);
+        (void)rota__sys_unlink(job->beside);
     return rc;
 }
 

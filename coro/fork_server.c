@@ -26,10 +26,10 @@ enum { TRIES_MS = 2000 };
 static void fork_without_signals(pid_t *pid) {
     sigset_t all, before;
     (void)sigfillset(&all);
-    (void)(rota__sys->sigmask)(SIG_SETMASK, &all, &before);
-    *pid = rota__sys->fork();
+    (void)rota__sys_sigmask(SIG_SETMASK, &all, &before);
+    *pid = rota__sys_fork();
     if (*pid != 0)
-        (void)(rota__sys->sigmask)(SIG_SETMASK, &before, NULL);
+        (void)rota__sys_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 /* In a new process, all signals blocked: none of the program's handlers may run here. */
@@ -39,22 +39,22 @@ static void reset_signals(void) {
     memset(&action, 0, sizeof action);
     action.sa_handler = SIG_DFL;
     for (int signo = 1; signo < NSIG; signo++)
-        (void)rota__sys->sigaction(signo, &action, NULL); /* those that cannot be changed are as they should be */
+        (void)rota__sys_sigaction(signo, &action, NULL); /* those that cannot be changed are as they should be */
     action.sa_handler = SIG_IGN;
     for (size_t i = 0; i < sizeof of_the_terminal / sizeof *of_the_terminal; i++)
-        (void)rota__sys->sigaction(of_the_terminal[i], &action, NULL);
+        (void)rota__sys_sigaction(of_the_terminal[i], &action, NULL);
 }
 
 static void unblock_signals(void) {
     sigset_t none;
     (void)sigemptyset(&none);
-    (void)(rota__sys->sigmask)(SIG_SETMASK, &none, NULL);
+    (void)rota__sys_sigmask(SIG_SETMASK, &none, NULL);
 }
 
 static void close_all(const int *fds, size_t n) {
     for (size_t i = 0; i < n; i++)
         if (fds[i] >= 0)
-            (void)rota__sys->close(fds[i]);
+            (void)rota__sys_close(fds[i]);
 }
 
 union control {
@@ -96,7 +96,7 @@ static int bell = -1;          /* for the handlers; set in the server alone */
 static void ring(int signo) {
     int saved = errno;
     (void)signo;
-    (void)rota__sys->write(bell, "", 1); /* full: it rings already */
+    (void)rota__sys_write(bell, "", 1); /* full: it rings already */
     errno = saved;
 }
 
@@ -105,7 +105,7 @@ static void handle(int signo) {
     memset(&action, 0, sizeof action);
     action.sa_handler = ring;
     action.sa_flags = SA_RESTART;
-    (void)rota__sys->sigaction(signo, &action, NULL);
+    (void)rota__sys_sigaction(signo, &action, NULL);
 }
 
 static int more_room(struct host *h) {
@@ -128,8 +128,8 @@ static int more_room(struct host *h) {
 /* Nobody may listen any more. */
 static void tell(int link, int error, int status) {
     struct rota__worker_end end = {.error = error, .status = status};
-    (void)rota__sys->send(link, &end, sizeof end, MSG_DONTWAIT);
-    (void)rota__sys->close(link);
+    (void)rota__sys_send(link, &end, sizeof end, MSG_DONTWAIT);
+    (void)rota__sys_close(link);
 }
 
 static void ended(struct host *h, pid_t pid, int status) {
@@ -145,7 +145,7 @@ static void ended(struct host *h, pid_t pid, int status) {
 
 static void reap_all(struct host *h) {
     int status;
-    for (pid_t pid; (pid = rota__sys->reap(-1, -1, WNOHANG, &status)) != 0;) {
+    for (pid_t pid; (pid = rota__sys_reap(-1, -1, WNOHANG, &status)) != 0;) {
         if (pid == -EINTR)
             continue;
         if (pid < 0)
@@ -157,13 +157,13 @@ static void reap_all(struct host *h) {
 /* In a new worker. */
 static void become_worker(pid_t server, const int fds[ROTA__BIRTH_FDS]) {
     const int keep[] = {fds[ROTA__BIRTH_JOBS], fds[ROTA__BIRTH_SHARED]};
-    (void)rota__sys->death_signal(SIGKILL);
-    rota__sys->thread_name("rota-worker");
+    (void)rota__sys_death_signal(SIGKILL);
+    rota__sys_thread_name("rota-worker");
     reset_signals();
-    if (rota__sys->detach_files(keep, 2) < 0 || rota__sys->parent() != server)
-        rota__sys->leave(1);
+    if (rota__sys_detach_files(keep, 2) < 0 || rota__sys_parent() != server)
+        rota__sys_leave(1);
     unblock_signals();
-    rota__sys->leave(rota__worker_main(fds[ROTA__BIRTH_JOBS], fds[ROTA__BIRTH_SHARED]));
+    rota__sys_leave(rota__worker_main(fds[ROTA__BIRTH_JOBS], fds[ROTA__BIRTH_SHARED]));
 }
 
 static void birth(struct host *h, const int fds[ROTA__BIRTH_FDS], pid_t server) {
@@ -173,8 +173,8 @@ static void birth(struct host *h, const int fds[ROTA__BIRTH_FDS], pid_t server) 
         if (pid == 0)
             become_worker(server, fds);
     }
-    (void)rota__sys->close(fds[ROTA__BIRTH_JOBS]);
-    (void)rota__sys->close(fds[ROTA__BIRTH_SHARED]);
+    (void)rota__sys_close(fds[ROTA__BIRTH_JOBS]);
+    (void)rota__sys_close(fds[ROTA__BIRTH_SHARED]);
     if (pid < 0) {
         tell(fds[ROTA__BIRTH_LINK], pid, 0);
         return;
@@ -200,7 +200,7 @@ static void next_request(struct host *h) {
     char byte;
     struct iovec iov = {&byte, 1};
     struct msghdr msg = message(&iov, &control);
-    ssize_t r = rota__sys->recvmsg(h->requests, &msg, MSG_DONTWAIT);
+    ssize_t r = rota__sys_recvmsg(h->requests, &msg, MSG_DONTWAIT);
     if (r == -EAGAIN || r == -EINTR)
         return;
     h->over = r <= 0;
@@ -208,7 +208,7 @@ static void next_request(struct host *h) {
         return;
     size_t n = take_fds(&msg, fds);
     if (n == ROTA__BIRTH_FDS) {
-        birth(h, fds, rota__sys->self());
+        birth(h, fds, rota__sys_self());
         return;
     }
     if (n > 0)
@@ -219,14 +219,14 @@ static void next_request(struct host *h) {
 
 static void empty_bell(const struct host *h) {
     char rings[64];
-    while (rota__sys->read(h->bell[0], rings, sizeof rings) > 0)
+    while (rota__sys_read(h->bell[0], rings, sizeof rings) > 0)
         ;
 }
 
 static void serve_round(struct host *h) {
     h->polled[0] = (struct pollfd){.fd = h->requests, .events = POLLIN};
     h->polled[1] = (struct pollfd){.fd = h->bell[0], .events = POLLIN};
-    int n = rota__sys->poll(h->polled, (nfds_t)(2 + h->n), -1);
+    int n = rota__sys_poll(h->polled, (nfds_t)(2 + h->n), -1);
     if (n < 0) {
         h->over = n != -EINTR; /* no memory, say: an end that is seen is better than a server that hears nothing */
         return;
@@ -234,14 +234,14 @@ static void serve_round(struct host *h) {
     for (size_t i = 0; i < h->n; i++) {
         if (!h->polled[2 + i].revents)
             continue;
-        (void)rota__sys->kill(h->slots[i].pid, SIGKILL);
+        (void)rota__sys_kill(h->slots[i].pid, SIGKILL);
         h->polled[2 + i].fd = -1; /* poll skips it */
     }
     if (h->polled[1].revents) {
         empty_bell(h);
         reap_all(h);
         /* The signal of the parent's death comes when the thread that forked us ends. */
-        h->over = rota__sys->parent() != h->parent;
+        h->over = rota__sys_parent() != h->parent;
     }
     if (!h->over && h->polled[0].revents)
         next_request(h);
@@ -250,11 +250,11 @@ static void serve_round(struct host *h) {
 /* One that SIGKILL does not end within the bound stands in the middle of a system call that cannot be interrupted. */
 static void end_all(struct host *h) {
     for (size_t i = 0; i < h->n; i++)
-        (void)rota__sys->kill(h->slots[i].pid, SIGKILL);
+        (void)rota__sys_kill(h->slots[i].pid, SIGKILL);
     for (int ms = 0; h->n > 0 && ms < TRIES_MS; ms++) {
         reap_all(h);
         if (h->n > 0)
-            (void)rota__sys->poll(NULL, 0, 1);
+            (void)rota__sys_poll(NULL, 0, 1);
     }
 }
 
@@ -262,12 +262,12 @@ static void end_all(struct host *h) {
 static int serve(struct host *h) {
     const int keep[] = {h->requests, h->bell[0], h->bell[1]};
     bell = h->bell[1];
-    rota__sys->thread_name("rota-forks");
+    rota__sys_thread_name("rota-forks");
     reset_signals();
     handle(SIGCHLD);
     handle(SIGUSR1);
-    (void)rota__sys->death_signal(SIGUSR1);
-    if (rota__sys->detach_files(keep, 3) < 0 || more_room(h) < 0 || rota__sys->parent() != h->parent)
+    (void)rota__sys_death_signal(SIGUSR1);
+    if (rota__sys_detach_files(keep, 3) < 0 || more_room(h) < 0 || rota__sys_parent() != h->parent)
         return 1;
     unblock_signals();
     while (!h->over)
@@ -293,7 +293,7 @@ static void unlock(void) { (void)pthread_mutex_unlock(&server.lock); }
 static bool lives(void) {
     char byte;
     ssize_t r = 0;
-    while (server.pid && (r = rota__sys->recv(server.requests, &byte, 1, MSG_PEEK | MSG_DONTWAIT)) == -EINTR)
+    while (server.pid && (r = rota__sys_recv(server.requests, &byte, 1, MSG_PEEK | MSG_DONTWAIT)) == -EINTR)
         ;
     return r == -EAGAIN;
 }
@@ -305,10 +305,10 @@ static void bury(void) {
     if (!server.pid)
         return;
     if (!lives())
-        (void)rota__sys->kill(server.pid, SIGKILL);
-    (void)rota__sys->shutdown(server.requests, SHUT_RDWR);
-    (void)rota__sys->close(server.requests);
-    while (rota__sys->reap(server.pid, -1, 0, &status) == -EINTR)
+        (void)rota__sys_kill(server.pid, SIGKILL);
+    (void)rota__sys_shutdown(server.requests, SHUT_RDWR);
+    (void)rota__sys_close(server.requests);
+    while (rota__sys_reap(server.pid, -1, 0, &status) == -EINTR)
         ;
     server.pid = 0;
 }
@@ -316,7 +316,7 @@ static void bury(void) {
 /* A server that belongs to the parent of this process is forgotten; a thread there may have held the lock. */
 static void forget_inherited(void) {
     if (server.pid && server.forks != rota__forks) {
-        (void)rota__sys->close(server.requests);
+        (void)rota__sys_close(server.requests);
         server.pid = 0;
     }
     if (server.forks != rota__forks)
@@ -325,7 +325,7 @@ static void forget_inherited(void) {
 }
 
 static int may_start(void) {
-    int n = rota__sys->threads();
+    int n = rota__sys_threads();
     if (n < 0)
         return -ENOTSUP;
     if (n > 1 || rota__current)
@@ -343,11 +343,11 @@ int rota_fork_server_start(void) {
     if (rc < 0)
         return rc;
     int ends[2];
-    struct host h = {.parent = rota__sys->self()};
-    rc = rota__sys->socketpair(SOCK_STREAM, ends);
+    struct host h = {.parent = rota__sys_self()};
+    rc = rota__sys_socketpair(SOCK_STREAM, ends);
     if (rc < 0)
         return rc;
-    rc = rota__sys->pipe(h.bell);
+    rc = rota__sys_pipe(h.bell);
     if (rc < 0) {
         close_all(ends, 2);
         return rc;
@@ -356,11 +356,11 @@ int rota_fork_server_start(void) {
     pid_t pid;
     fork_without_signals(&pid);
     if (pid == 0)
-        rota__sys->leave(serve(&h));
+        rota__sys_leave(serve(&h));
     close_all(h.bell, 2);
-    (void)rota__sys->close(ends[1]);
+    (void)rota__sys_close(ends[1]);
     if (pid < 0) {
-        (void)rota__sys->close(ends[0]);
+        (void)rota__sys_close(ends[0]);
         return pid;
     }
     server.pid = pid;
@@ -400,7 +400,7 @@ static ssize_t send_request(const int fds[ROTA__BIRTH_FDS]) {
     memcpy(CMSG_DATA(c), fds, ROTA__BIRTH_FDS * sizeof(int));
     ssize_t r;
     do
-        r = rota__sys->sendmsg(server.requests, &msg, MSG_DONTWAIT);
+        r = rota__sys_sendmsg(server.requests, &msg, MSG_DONTWAIT);
     while (r == -EINTR);
     return r;
 }

@@ -35,13 +35,13 @@ static ssize_t try_message(void *arg) {
     struct message *m = arg;
     int flags = m->flags | MSG_DONTWAIT;
     if (!m->msg)
-        return m->direction == ROTA_READ ? rota__sys->recv(m->fd, m->buf, m->n, flags)
-                                         : rota__sys->send(m->fd, m->buf, m->n, flags);
+        return m->direction == ROTA_READ ? rota__sys_recv(m->fd, m->buf, m->n, flags)
+                                         : rota__sys_send(m->fd, m->buf, m->n, flags);
     if (m->direction == ROTA_WRITE)
-        return rota__sys->sendmsg(m->fd, m->msg, flags);
+        return rota__sys_sendmsg(m->fd, m->msg, flags);
     m->msg->msg_namelen = m->name_room;
     m->msg->msg_controllen = m->control_room;
-    return rota__sys->recvmsg(m->fd, m->msg, flags);
+    return rota__sys_recvmsg(m->fd, m->msg, flags);
 }
 
 /* To a named unix socket whose queue is full. Its own buffer has room, which is all that poll can see, so no event

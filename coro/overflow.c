@@ -59,7 +59,7 @@ static void name_task(const rota_task *task) {
     rota__text_add(&t, " bytes");
     size_t n = t.length < sizeof line - 2 ? t.length : sizeof line - 2;
     line[n++] = '\n';
-    (void)rota__sys->write(2, line, n);
+    (void)rota__sys_write(2, line, n);
 }
 
 /* What the signal would have done. A default or ignoring disposition is put back: returning repeats the access, and so
@@ -72,9 +72,9 @@ static void pass_on(int signo, siginfo_t *info, void *context, const struct siga
     } else if (info->si_code <= 0 && to->sa_handler == SIG_IGN) {
         return;
     } else {
-        (void)rota__sys->sigaction(signo, to, NULL);
+        (void)rota__sys_sigaction(signo, to, NULL);
         if (info->si_code <= 0)
-            (void)rota__sys->kill(rota__sys->pid(), signo);
+            (void)rota__sys_kill(rota__sys_pid(), signo);
     }
 }
 
@@ -94,30 +94,30 @@ static void install(void) {
     struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK };
     (void)sigemptyset(&action.sa_mask);
     for (int i = 0; i < SIGNALS; i++)
-        installed[i] = rota__sys->sigaction(signals[i], NULL, &before[i]) == 0 &&
-                       rota__sys->sigaction(signals[i], &action, NULL) == 0;
+        installed[i] = rota__sys_sigaction(signals[i], NULL, &before[i]) == 0 &&
+                       rota__sys_sigaction(signals[i], &action, NULL) == 0;
 }
 
 static void put_back(void) {
     struct sigaction now;
     for (int i = 0; i < SIGNALS; i++)
-        if (installed[i] && rota__sys->sigaction(signals[i], NULL, &now) == 0 && now.sa_flags & SA_SIGINFO &&
+        if (installed[i] && rota__sys_sigaction(signals[i], NULL, &now) == 0 && now.sa_flags & SA_SIGINFO &&
             now.sa_sigaction == on_fault)
-            (void)rota__sys->sigaction(signals[i], &before[i], NULL);
+            (void)rota__sys_sigaction(signals[i], &before[i], NULL);
 }
 
 /* False: there is none, and none can be had. */
 static bool need_signal_stack(struct rota__overflow *overflow) {
     stack_t now;
-    if (rota__sys->sigaltstack(NULL, &now) < 0)
+    if (rota__sys_sigaltstack(NULL, &now) < 0)
         return false;
     if (now.ss_flags & SS_DISABLE) {
-        void *memory = rota__sys->mmap(SIGNAL_STACK);
+        void *memory = rota__sys_mmap(SIGNAL_STACK);
         stack_t stack = { .ss_sp = memory, .ss_size = SIGNAL_STACK };
         if (!memory)
             return false;
-        if (rota__sys->sigaltstack(&stack, NULL) < 0) {
-            (void)rota__sys->munmap(memory, SIGNAL_STACK);
+        if (rota__sys_sigaltstack(&stack, NULL) < 0) {
+            (void)rota__sys_munmap(memory, SIGNAL_STACK);
             return false;
         }
         mine.memory = now.ss_sp = memory;
@@ -136,10 +136,10 @@ static void drop_signal_stack(void *memory) {
     if (memory != mine.memory || --mine.loops)
         return;
     mine.memory = NULL;
-    if (rota__sys->sigaltstack(NULL, &now) == 0 && !(now.ss_flags & SS_DISABLE) && now.ss_sp == memory &&
-        rota__sys->sigaltstack(&none, NULL) < 0)
+    if (rota__sys_sigaltstack(NULL, &now) == 0 && !(now.ss_flags & SS_DISABLE) && now.ss_sp == memory &&
+        rota__sys_sigaltstack(&none, NULL) < 0)
         return; /* it may be in use: rather keep it for ever */
-    (void)rota__sys->munmap(memory, SIGNAL_STACK);
+    (void)rota__sys_munmap(memory, SIGNAL_STACK);
 }
 
 void rota__overflow_watch(struct rota__overflow *overflow) {

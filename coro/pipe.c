@@ -21,7 +21,7 @@ static int made(int rc, const int got[2], const unsigned kind[2], int first_flag
 int rota_pipe(int fds[2]) {
     static const unsigned kinds[2] = {ROTA__FD_PIPE, ROTA__FD_PIPE};
     int got[2];
-    return fds ? made(rota__sys->pipe(got), got, kinds, ROTA__FD_NONBLOCKING, ROTA__FD_NONBLOCKING, fds) : -EINVAL;
+    return fds ? made(rota__sys_pipe(got), got, kinds, ROTA__FD_NONBLOCKING, ROTA__FD_NONBLOCKING, fds) : -EINVAL;
 }
 
 int rota_socketpair(int type, int fds[2]) {
@@ -29,7 +29,7 @@ int rota_socketpair(int type, int fds[2]) {
     int got[2];
     if (!fds || (type != SOCK_STREAM && type != SOCK_DGRAM && type != SOCK_SEQPACKET))
         return -EINVAL;
-    return made(rota__sys->socketpair(type, got), got, kinds, ROTA__FD_NONBLOCKING, ROTA__FD_NONBLOCKING, fds);
+    return made(rota__sys_socketpair(type, got), got, kinds, ROTA__FD_NONBLOCKING, ROTA__FD_NONBLOCKING, fds);
 }
 
 int rota_pty_open(int *master, int *slave) {
@@ -37,7 +37,7 @@ int rota_pty_open(int *master, int *slave) {
     int got[2], fds[2];
     if (!master || !slave)
         return -EINVAL;
-    int rc = made(rota__sys->pty(got), got, kinds, ROTA__FD_NONBLOCKING, 0, fds);
+    int rc = made(rota__sys_pty(got), got, kinds, ROTA__FD_NONBLOCKING, 0, fds);
     if (rc == 0) {
         *master = fds[0];
         *slave = fds[1];

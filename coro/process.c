@@ -59,7 +59,7 @@ static void on_end(rota_child *child, int status, void *arg) {
 static int send_signal(struct rota__process *s, int signo) {
     if (s->ended)
         return -ESRCH;
-    return s->kill_group ? rota__sys->kill(-s->child.pid, signo) : rota_child_kill(&s->child, signo);
+    return s->kill_group ? rota__sys_kill(-s->child.pid, signo) : rota_child_kill(&s->child, signo);
 }
 
 static void grace_is_over(rota_timer *timer, void *arg) {
@@ -83,7 +83,7 @@ static void kill_and_reap(struct rota__process *s) {
     struct pollfd p = {.fd = s->child.pidfd_, .events = POLLIN};
     int status, rc = send_signal(s, SIGKILL);
     for (int ms = 0; rc == 0 && ms < MOST_MS && !rota__child_ended(&s->child, &status); ms++)
-        (void)rota__sys->poll(&p, p.fd >= 0, 1);
+        (void)rota__sys_poll(&p, p.fd >= 0, 1);
 }
 
 /* In a child after fork the process is the parent's. */
@@ -152,13 +152,13 @@ static void close_ends(int ends[3]) {
 /* The program's end is made blocking again, as programs expect: the two ends are two open files. */
 static int open_pipe(struct birth *b, int i) {
     int fds[2];
-    int rc = rota__sys->pipe(fds);
+    int rc = rota__sys_pipe(fds);
     if (rc < 0)
         return rc;
     b->ours[i] = fds[i == 0];
     b->theirs[i] = fds[i != 0];
     rota__fd_fresh(rota__current, b->ours[i], ROTA__FD_PIPE, ROTA__FD_NONBLOCKING);
-    return rota__sys->set_nonblocking(b->theirs[i], 0);
+    return rota__sys_set_nonblocking(b->theirs[i], 0);
 }
 
 /* An end of a pipe to another process, made by us: programs do not expect EAGAIN. Our own calls go on working with it,
@@ -169,7 +169,7 @@ static int lend(int fd) {
         return -EINVAL;
     if (!slot || slot->kind != ROTA__FD_PIPE || !(slot->flags & ROTA__FD_NONBLOCKING))
         return 1;
-    int rc = rota__sys->set_nonblocking(fd, 0);
+    int rc = rota__sys_set_nonblocking(fd, 0);
     if (rc < 0)
         return rc;
     slot->flags &= (uint8_t)~ROTA__FD_NONBLOCKING;
@@ -261,7 +261,7 @@ static int prepare(struct birth *b, char *const argv[]) {
 static int start(struct birth *b, rota_loop *loop, struct rota__process *s) {
     pid_t pid;
     int pidfd, status;
-    int rc = rota__sys->spawn(&b->how, &pid, &pidfd);
+    int rc = rota__sys_spawn(&b->how, &pid, &pidfd);
     if (rc < 0)
         return rc;
     rota_child_init(&s->child, pid, on_end, s);
@@ -269,8 +269,8 @@ static int start(struct birth *b, rota_loop *loop, struct rota__process *s) {
     rc = rota_child_start(loop, &s->child);
     if (rc < 0) {
         /* No descriptor and no handler of SIGCHLD: nobody would notice the end. */
-        (void)rota__sys->kill(pid, SIGKILL);
-        while (rota__sys->reap(pid, -1, 0, &status) == -EINTR)
+        (void)rota__sys_kill(pid, SIGKILL);
+        while (rota__sys_reap(pid, -1, 0, &status) == -EINTR)
             ;
     }
     return rc;

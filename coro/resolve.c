@@ -50,11 +50,11 @@ static int look_up(const char *host, const char *service, int family, int type, 
     hints.ai_flags = flags;
     *list = NULL;
     errno = 0;
-    int eai = rota__sys->getaddrinfo(host, service, &hints, list);
+    int eai = rota__sys_getaddrinfo(host, service, &hints, list);
     if (eai == EAI_SERVICE && service && !(flags & AI_NUMERICSERV)) {
         hints.ai_socktype = type == SOCK_STREAM ? SOCK_DGRAM : SOCK_STREAM;
         errno = 0;
-        eai = rota__sys->getaddrinfo(host, service, &hints, list);
+        eai = rota__sys_getaddrinfo(host, service, &hints, list);
     }
     int rc = error_of(eai, errno);
     return rc == 0 && !*list ? -ENOENT : rc;
@@ -79,7 +79,7 @@ static intptr_t run_lookup(void *arg) {
 static void free_lookup(void *arg) {
     struct lookup *l = arg;
     if (l->list)
-        rota__sys->freeaddrinfo(l->list);
+        rota__sys_freeaddrinfo(l->list);
     rota__free(&rota__malloc, l, sizeof *l);
 }
 
@@ -206,7 +206,7 @@ int rota_resolve(const char *host, const char *service, int family, rota_address
         memcpy(&out[used].addr, a->ai_addr, a->ai_addrlen);
         out[used++].len = (socklen_t)a->ai_addrlen;
     }
-    rota__sys->freeaddrinfo(list);
+    rota__sys_freeaddrinfo(list);
     if (!parked)
         rota__fast(task);
     return used ? (int)used : -ENOENT;

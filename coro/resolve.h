@@ -10,7 +10,7 @@
 
 struct addrinfo;
 
-/* (S) As rota_resolve, with the system's own list, to be given to rota__sys->freeaddrinfo. type, SOCK_STREAM or
+/* (S) As rota_resolve, with the system's own list, to be given to rota__sys_freeaddrinfo. type, SOCK_STREAM or
  * SOCK_DGRAM: which port is meant where a service has two. The caller has just passed rota__enter. *parked: whether the
  * task waited. */
 int rota__resolve(rota_task *task, const char *host, const char *service, int family, int type,

@@ -37,7 +37,7 @@ static int kind_of(rota_loop *loop, int fd) {
 /* May a system call on it, with no flag to say so, be relied on not to wait? Regular files do not know waiting. Of
  * others the system is asked each time: whoever shares the description can have changed its mode. */
 static bool never_blocks(rota_loop *loop, int fd) {
-    return rota__fd_find(&loop->fds, fd)->kind == ROTA__FD_FILE || rota__sys->is_nonblocking(fd) == 1;
+    return rota__fd_find(&loop->fds, fd)->kind == ROTA__FD_FILE || rota__sys_is_nonblocking(fd) == 1;
 }
 
 /* After each piece: moved bytes are counted; others have their turn, and a cancellation its chance. */
@@ -60,7 +60,7 @@ static ssize_t try_sendfile(void *arg) {
     int rc = rota__quiet_begin(&quiet);
     if (rc < 0)
         return rc;
-    ssize_t r = rota__sys->sendfile(m->out, m->in, &m->offset, smaller(m->left, PIECE));
+    ssize_t r = rota__sys_sendfile(m->out, m->in, &m->offset, smaller(m->left, PIECE));
     rota__quiet_end(&quiet, -EPIPE);
     return r;
 }
@@ -88,7 +88,7 @@ static int send_by_copy(struct move *m, char *buf) {
         size_t written;
         ssize_t n;
         do
-            n = rota__sys->pread(m->in, buf, smaller(m->left, COPY), (off_t)m->offset);
+            n = rota__sys_pread(m->in, buf, smaller(m->left, COPY), (off_t)m->offset);
         while (n == -EINTR);
         if (n <= 0)
             return n < 0 ? (int)n : m->left == SIZE_MAX ? 0 : -EPIPE;
@@ -122,7 +122,7 @@ static int send_file(struct move *m, const int64_t *offset) {
     rc = kind_of(m->task->loop, m->out);
     if (rc < 0)
         return rc;
-    m->offset = offset ? *offset : rota__sys->seek(m->in, 0, SEEK_CUR);
+    m->offset = offset ? *offset : rota__sys_seek(m->in, 0, SEEK_CUR);
     if (m->offset < 0)
         return offset ? -EINVAL : (int)m->offset;
     rc = send_in_kernel(m);
@@ -136,7 +136,7 @@ int rota_sendfile(int out, int in, int64_t *offset, size_t n, size_t *done) {
     if (offset && m.offset >= 0)
         *offset = m.offset;
     else if (!offset && m.done)
-        (void)rota__sys->seek(in, m.offset, SEEK_SET);
+        (void)rota__sys_seek(in, m.offset, SEEK_SET);
     if (done)
         *done = m.done;
     return rc;
@@ -146,7 +146,7 @@ int rota_sendfile(int out, int in, int64_t *offset, size_t n, size_t *done) {
 
 static ssize_t try_fill(void *arg) {
     struct move *m = arg;
-    return rota__sys->splice(m->in, m->pipe[1], smaller(m->left, COPY));
+    return rota__sys_splice(m->in, m->pipe[1], smaller(m->left, COPY));
 }
 
 static ssize_t try_empty(void *arg) {
@@ -155,7 +155,7 @@ static ssize_t try_empty(void *arg) {
     int rc = rota__quiet_begin(&quiet);
     if (rc < 0)
         return rc;
-    ssize_t r = rota__sys->splice(m->pipe[0], m->out, m->in_pipe);
+    ssize_t r = rota__sys_splice(m->pipe[0], m->out, m->in_pipe);
     rota__quiet_end(&quiet, -EPIPE);
     return r;
 }
@@ -198,7 +198,7 @@ static int copy_all(struct move *m, char *buf) {
     int rc = 0;
     while (rc == 0 && m->left) {
         size_t written = 0;
-        ssize_t n = m->in_pipe ? rota__sys->read(m->pipe[0], buf, smaller(m->in_pipe, COPY))
+        ssize_t n = m->in_pipe ? rota__sys_read(m->pipe[0], buf, smaller(m->in_pipe, COPY))
                                : rota_read(m->in, buf, smaller(m->left, COPY));
         if (n <= 0)
             return n < 0 ? (int)n : m->left == SIZE_MAX ? 0 : -EPIPE;
@@ -214,7 +214,7 @@ static int copy_all(struct move *m, char *buf) {
 static int splice_through(struct move *m) {
     int rc = 1;
     if (never_blocks(m->task->loop, m->in) && never_blocks(m->task->loop, m->out)) {
-        rc = rota__sys->pipe(m->pipe);
+        rc = rota__sys_pipe(m->pipe);
         if (rc < 0)
             return rc;
         rc = splice_all(m);

@@ -190,7 +190,7 @@ int rota_serve(const char *host, const char *port, rota_client_fn *client, void 
     int fd = rota_listen(host, port, &opt->listen);
     if (fd < 0)
         return fd;
-    service.spread = rota__sys->spreads_connections();
+    service.spread = rota__sys_spreads_connections();
     if (opt->listening)
         opt->listening(fd, arg);
     return rota__serve(task, fd, &service);
@@ -200,7 +200,7 @@ int rota_serve(const char *host, const char *port, rota_client_fn *client, void 
 static int check_listens(int fd) {
     int listens = 0;
     socklen_t len = sizeof listens;
-    int rc = rota__sys->getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len);
+    int rc = rota__sys_getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len);
     return rc < 0 ? rc : listens ? 0 : -EINVAL;
 }
 
@@ -217,7 +217,7 @@ int rota_serve_fd(int listener, rota_client_fn *client, void *arg, const rota_se
     /* Who else accepts from this queue, a thread of ours or another process, can be faster than an accept that
      * readiness was announced for; it must not block the loop then. */
     if (rc == 0)
-        rc = rota__sys->set_nonblocking(listener, 1);
+        rc = rota__sys_set_nonblocking(listener, 1);
     if (rc < 0) {
         (void)rota_close(listener);
         return rc;

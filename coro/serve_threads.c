@@ -49,7 +49,7 @@ struct rota__crew {
 /* ---- listeners ---- */
 
 static int set(int fd, int level, int name, int value) {
-    return rota__sys->setsockopt(fd, level, name, &value, sizeof value);
+    return rota__sys_setsockopt(fd, level, name, &value, sizeof value);
 }
 
 static int bind_like(int fd, int first, const struct sockaddr_storage *addr, socklen_t len, int backlog) {
@@ -61,12 +61,12 @@ static int bind_like(int fd, int first, const struct sockaddr_storage *addr, soc
         rc = set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 #endif
     if (rc == 0 && addr->ss_family == AF_INET6)
-        rc = rota__sys->getsockopt(first, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &size);
+        rc = rota__sys_getsockopt(first, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &size);
     if (rc == 0 && addr->ss_family == AF_INET6)
         rc = set(fd, IPPROTO_IPV6, IPV6_V6ONLY, v6only);
     if (rc == 0)
-        rc = rota__sys->bind(fd, (const struct sockaddr *)addr, len);
-    return rc == 0 ? rota__sys->listen(fd, backlog > 0 ? backlog : BACKLOG_DEFAULT) : rc;
+        rc = rota__sys_bind(fd, (const struct sockaddr *)addr, len);
+    return rc == 0 ? rota__sys_listen(fd, backlog > 0 ? backlog : BACKLOG_DEFAULT) : rc;
 }
 
 /* The first listener was bound without SO_REUSEPORT, if its options did not ask for it, and gets it only now: so a
@@ -75,17 +75,17 @@ static int bind_like(int fd, int first, const struct sockaddr_storage *addr, soc
 static int listener_of_its_own(int first, int backlog) {
     struct sockaddr_storage addr;
     socklen_t len = sizeof addr;
-    int rc = rota__sys->getsockname(first, (struct sockaddr *)&addr, &len);
+    int rc = rota__sys_getsockname(first, (struct sockaddr *)&addr, &len);
 #ifdef SO_REUSEPORT
     if (rc == 0)
         rc = set(first, SOL_SOCKET, SO_REUSEPORT, 1);
 #endif
-    int fd = rc < 0 ? rc : rota__sys->socket(addr.ss_family, SOCK_STREAM, 0);
+    int fd = rc < 0 ? rc : rota__sys_socket(addr.ss_family, SOCK_STREAM, 0);
     if (fd < 0)
         return fd;
     rc = bind_like(fd, first, &addr, len, backlog);
     if (rc < 0)
-        (void)rota__sys->close(fd);
+        (void)rota__sys_close(fd);
     return rc < 0 ? rc : fd;
 }
 
@@ -93,7 +93,7 @@ static int listener_of_its_own(int first, int backlog) {
  * is closed under somebody. */
 static int new_listener(int first, const struct rota__service *service) {
     int fd = service->spread ? listener_of_its_own(first, service->backlog) : -1;
-    return fd >= 0 ? fd : rota__sys->dup_fd(first);
+    return fd >= 0 ? fd : rota__sys_dup_fd(first);
 }
 
 /* ---- a member's thread ---- */
@@ -144,7 +144,7 @@ static void *member_main(void *arg) {
     rota_remote *first = m->crew->first;
     m->error = rota_run(member_task, m, NULL, m->crew->service.loop);
     if (m->fd >= 0)
-        (void)rota__sys->close(m->fd);
+        (void)rota__sys_close(m->fd);
     (void)!rota_remote_post(first, &m->ended);
     return NULL;
 }
@@ -177,9 +177,9 @@ static int start_member(struct rota__crew *crew, int first, const struct rota__s
     m->fd = new_listener(first, service);
     if (m->fd < 0)
         return m->fd;
-    int fd = m->fd, rc = rota__sys->thread(&m->thread, member_main, m, 0);
+    int fd = m->fd, rc = rota__sys_thread(&m->thread, member_main, m, 0);
     if (rc < 0) {
-        (void)rota__sys->close(fd);
+        (void)rota__sys_close(fd);
         return rc;
     }
     crew->n++;
@@ -252,7 +252,7 @@ int rota__crew_join(struct rota__crew *crew, int rc) {
         crew->loop->jobs--;
     }
     for (unsigned i = 0; i < crew->n; i++)
-        (void)rota__sys->thread_join(crew->members[i].thread);
+        (void)rota__sys_thread_join(crew->members[i].thread);
     if (rc == -ECANCELED && crew->error)
         rc = crew->error;
     free_crew(crew);

@@ -11,7 +11,7 @@
 #include "rota/net.h"
 
 static int set(int fd, int level, int name, int value) {
-    return rota__sys->setsockopt(fd, level, name, &value, sizeof value);
+    return rota__sys_setsockopt(fd, level, name, &value, sizeof value);
 }
 
 int rota_set_nodelay(int fd, bool on) { return set(fd, IPPROTO_TCP, TCP_NODELAY, on); }
@@ -52,7 +52,7 @@ int rota_set_keepalive(int fd, int64_t idle, int64_t interval, int probes) {
 
 int rota_set_reset_on_close(int fd, bool on) {
     struct linger linger = {.l_onoff = on, .l_linger = 0};
-    return rota__sys->setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+    return rota__sys_setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
 }
 
 int rota_set_buffers(int fd, int receive, int send) {
@@ -78,7 +78,7 @@ int rota_socket_error(int fd, int *error) {
     socklen_t len = sizeof value;
     if (!error)
         return -EINVAL;
-    int rc = rota__sys->getsockopt(fd, SOL_SOCKET, SO_ERROR, &value, &len);
+    int rc = rota__sys_getsockopt(fd, SOL_SOCKET, SO_ERROR, &value, &len);
     if (rc == 0)
         *error = -value;
     return rc;
@@ -95,6 +95,6 @@ static int address(int (*ask)(int, struct sockaddr *, socklen_t *), int fd, rota
     return rc;
 }
 
-int rota_local_address(int fd, rota_address *out) { return address(rota__sys->getsockname, fd, out); }
+int rota_local_address(int fd, rota_address *out) { return address(rota__sys_getsockname, fd, out); }
 
-int rota_peer_address(int fd, rota_address *out) { return address(rota__sys->getpeername, fd, out); }
+int rota_peer_address(int fd, rota_address *out) { return address(rota__sys_getpeername, fd, out); }

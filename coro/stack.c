@@ -68,8 +68,8 @@ static size_t guard_of(size_t span, size_t page) { return span / page % 2 ? 2 * 
  * asked to become readable memory, which must fail: this takes no descriptor, and no fault, for which a library has
  * no right to install a handler. True if that guard holds; the kind stays 0 where memory for the question was missing. */
 static bool first_guard(unsigned char *p, size_t n) {
-    int err = rota__sys->madvise(p, n, MADV_GUARD_INSTALL);
-    bool holds = err == 0 && rota__sys->madvise(p, n, MADV_POPULATE_READ) == -EFAULT;
+    int err = rota__sys_madvise(p, n, MADV_GUARD_INSTALL);
+    bool holds = err == 0 && rota__sys_madvise(p, n, MADV_POPULATE_READ) == -EFAULT;
     int kind = holds ? ROTA__GUARD_MADVISE : err == 0 || err == -EINVAL ? ROTA__GUARD_MPROTECT : 0;
     atomic_store_explicit(&rota__stack_guards, (signed char)kind, memory_order_relaxed);
     return holds;
@@ -79,18 +79,18 @@ static bool first_guard(unsigned char *p, size_t n) {
  * stacks. It is the second choice also where madvise is refused for this mapping (memory that is locked). */
 static int install_guard(unsigned char *p, size_t n) {
     int kind = atomic_load_explicit(&rota__stack_guards, memory_order_relaxed);
-    if (kind == ROTA__GUARD_MADVISE ? rota__sys->madvise(p, n, MADV_GUARD_INSTALL) == 0 : kind == 0 && first_guard(p, n))
+    if (kind == ROTA__GUARD_MADVISE ? rota__sys_madvise(p, n, MADV_GUARD_INSTALL) == 0 : kind == 0 && first_guard(p, n))
         return 0;
-    return rota__sys->mprotect_none(p, n) == 0 ? 0 : -ENOMEM;
+    return rota__sys_mprotect_none(p, n) == 0 ? 0 : -ENOMEM;
 }
 
 /* A huge page under a stack would turn one touched page into 512. Advice: where it is refused there are no huge
  * pages either. */
 static void *map_stacks(size_t bytes) {
-    void *p = rota__sys->mmap(bytes);
+    void *p = rota__sys_mmap(bytes);
 #ifdef MADV_NOHUGEPAGE
     if (p)
-        (void)rota__sys->madvise(p, bytes, MADV_NOHUGEPAGE);
+        (void)rota__sys_madvise(p, bytes, MADV_NOHUGEPAGE);
 #endif
     return p;
 }
@@ -110,7 +110,7 @@ static void free_slab(const rota_allocator *a, struct rota__stack_slab *slab) {
     for (size_t i = 0; slab->watched && i < slab->carved; i++)
         rota__stack_unwatch(stack_of(slab, i), slab->span, slab->watch[i]);
     rota__stack_clean(slab->memory, bytes);
-    (void)rota__sys->munmap(slab->memory, bytes);
+    (void)rota__sys_munmap(slab->memory, bytes);
     rota__free(a, slab, sizeof *slab + (slab->watched ? slab->n * sizeof *slab->watch : 0));
 }
 
@@ -236,7 +236,7 @@ int rota__stack_map(size_t size, struct rota__stack *stack) {
     if (!p)
         return -ENOMEM;
     if (install_guard(p, guard) != 0) {
-        (void)rota__sys->munmap(p, guard + span);
+        (void)rota__sys_munmap(p, guard + span);
         return -ENOMEM;
     }
     *stack = (struct rota__stack){ .base = p + guard, .size = size_of(p + guard, asked, page),
@@ -248,7 +248,7 @@ void rota__stack_unmap(struct rota__stack *stack) {
     size_t page = page_size(), span = span_of_stack(stack->size, page), guard = guard_of(span, page);
     rota__stack_unwatch(stack->base, span, stack->watch);
     rota__stack_clean(stack->base, span);
-    (void)rota__sys->munmap(stack->base - guard, guard + span);
+    (void)rota__sys_munmap(stack->base - guard, guard + span);
     stack->base = NULL;
 }
 
@@ -277,11 +277,11 @@ bool rota__stack_guards_address(const struct rota__stack *stack, const void *add
 size_t rota__stack_used(const struct rota__stack *stack) {
     unsigned char in_memory[64];
     size_t page = page_size(), step = sizeof in_memory * page;
-    if (stack->size_class == ROTA__STACK_ADOPTED || !rota__sys->mincore)
+    if (stack->size_class == ROTA__STACK_ADOPTED)
         return 0;
     for (size_t at = 0; at < stack->size; at += step) {
         size_t n = stack->size - at < step ? stack->size - at : step;
-        if (rota__sys->mincore(stack->base + at, n, in_memory) != 0)
+        if (rota__sys_mincore(stack->base + at, n, in_memory) != 0)
             return 0;
         for (size_t i = 0; i * page < n; i++)
             if (in_memory[i] & 1)

@@ -678,6 +678,6 @@ int rota_stream_shutdown(rota_stream *s) {
         return rc;
     rc = drain(s, &op, task);
     if (rc == 0)
-        rc = s->transport_ ? carried_shutdown(s, &op, task) : rota__sys->shutdown(s->fd, SHUT_WR);
+        rc = s->transport_ ? carried_shutdown(s, &op, task) : rota__sys_shutdown(s->fd, SHUT_WR);
     return (int)end(s, writing, &op, task, rc);
 }

@@ -20,11 +20,11 @@ enum { BACKLOG_DEFAULT = 511, FEW_ATTEMPTS = 4 };
 #define STAGGER_DEFAULT (250 * ROTA_MS) /* RFC 8305, 5: the recommended Connection Attempt Delay */
 
 static int set_option(int fd, int level, int name, int value) {
-    return rota__sys->setsockopt(fd, level, name, &value, sizeof value);
+    return rota__sys_setsockopt(fd, level, name, &value, sizeof value);
 }
 
 static int new_socket(rota_loop *loop, int family) {
-    int fd = rota__sys->socket(family, SOCK_STREAM, IPPROTO_TCP);
+    int fd = rota__sys_socket(family, SOCK_STREAM, IPPROTO_TCP);
     if (fd >= 0)
         rota__fd_fresh(loop, fd, ROTA__FD_TCP, ROTA__FD_NONBLOCKING);
     return fd;
@@ -44,8 +44,8 @@ static int set_up_listener(int fd, const struct addrinfo *a, const rota_listen_o
             rc = 0; /* OpenBSD has no socket for both */
     }
     if (rc == 0)
-        rc = rota__sys->bind(fd, a->ai_addr, (socklen_t)a->ai_addrlen);
-    return rc == 0 ? rota__sys->listen(fd, opt->backlog > 0 ? opt->backlog : BACKLOG_DEFAULT) : rc;
+        rc = rota__sys_bind(fd, a->ai_addr, (socklen_t)a->ai_addrlen);
+    return rc == 0 ? rota__sys_listen(fd, opt->backlog > 0 ? opt->backlog : BACKLOG_DEFAULT) : rc;
 }
 
 /* The first address that works. */
@@ -64,7 +64,7 @@ static int listen_on(rota_task *task, const char *host, const char *service, con
             fd = -1;
         }
     }
-    rota__sys->freeaddrinfo(list);
+    rota__sys_freeaddrinfo(list);
     if (fd >= 0 && !parked)
         rota__fast(task);
     return fd >= 0 ? fd : rc;
@@ -195,7 +195,7 @@ static void attempt_start(struct dial *d) {
         d->next_at = INT64_MIN;
         return;
     }
-    rc = rota__sys->connect(at->fd, a->ai_addr, (socklen_t)a->ai_addrlen);
+    rc = rota__sys_connect(at->fd, a->ai_addr, (socklen_t)a->ai_addrlen);
     if (rc == 0 || rc == -EINPROGRESS || rc == -EINTR) {
         attempt_check(d, at);
         if (d->winner >= 0 || at->fd < 0)
@@ -303,7 +303,7 @@ static int dial_system(rota_task *task, const char *host, const char *service, c
     if (rc < 0)
         return rc;
     rc = dial_list(task, list, stagger, parked);
-    rota__sys->freeaddrinfo(list);
+    rota__sys_freeaddrinfo(list);
     return rc;
 }
 

@@ -16,7 +16,7 @@ enum { HOPS_MAX = 255 };
 typedef int place_fn(int fd, const struct sockaddr *addr, socklen_t len);
 
 static int set(int fd, int level, int name, int value) {
-    return rota__sys->setsockopt(fd, level, name, &value, sizeof value);
+    return rota__sys_setsockopt(fd, level, name, &value, sizeof value);
 }
 
 /* ---- making one ---- */
@@ -38,7 +38,7 @@ static int set_up(int fd, int family, const rota_udp_options *opt) {
 }
 
 static int make(rota_loop *loop, const struct addrinfo *a, const rota_udp_options *opt, place_fn *place) {
-    int fd = rota__sys->socket(a->ai_family, SOCK_DGRAM, IPPROTO_UDP);
+    int fd = rota__sys_socket(a->ai_family, SOCK_DGRAM, IPPROTO_UDP);
     if (fd < 0)
         return fd;
     rota__fd_fresh(loop, fd, ROTA__FD_SOCKET, ROTA__FD_NONBLOCKING);
@@ -60,7 +60,7 @@ static int make_on(rota_task *task, const char *host, const char *service, int f
         return rc;
     for (const struct addrinfo *a = list; a && fd < 0; a = a->ai_next)
         fd = make(task->loop, a, opt, place);
-    rota__sys->freeaddrinfo(list);
+    rota__sys_freeaddrinfo(list);
     if (fd >= 0 && !parked)
         rota__fast(task);
     return fd;
@@ -85,12 +85,12 @@ int rota_udp_bind(const char *host, const char *service, const rota_udp_options 
         return -EINVAL;
     service = service ? service : "0";
     if (!host && opt->family == AF_INET)
-        return make_on(task, "0.0.0.0", service, AF_INET, opt, rota__sys->bind);
-    rc = make_on(task, any ? "::" : host, service, opt->family, opt, rota__sys->bind);
+        return make_on(task, "0.0.0.0", service, AF_INET, opt, rota__sys_bind);
+    rc = make_on(task, any ? "::" : host, service, opt->family, opt, rota__sys_bind);
     /* "All addresses" where IPv6 is compiled out, or switched off. */
     if (any && !opt->ipv6_only && opt->family != AF_INET6 &&
         (rc == -EAFNOSUPPORT || rc == -EADDRNOTAVAIL || rc == -EPROTONOSUPPORT))
-        rc = make_on(task, "0.0.0.0", service, AF_INET, opt, rota__sys->bind);
+        rc = make_on(task, "0.0.0.0", service, AF_INET, opt, rota__sys_bind);
     return rc;
 }
 
@@ -103,7 +103,7 @@ int rota_udp_connect(const char *host, const char *service, const rota_udp_optio
         return rc;
     if (!service || !options_ok(opt))
         return -EINVAL;
-    return make_on(task, host, service, opt->family, opt, rota__sys->connect);
+    return make_on(task, host, service, opt->family, opt, rota__sys_connect);
 }
 
 /* ---- multicast ---- */
@@ -118,7 +118,7 @@ static bool is_group(const rota_address *a) {
 static int change(int fd, const rota_address *group, unsigned interface, int join) {
     if (!group || !is_group(group) || interface > INT32_MAX)
         return -EINVAL;
-    return rota__sys->multicast_group(fd, (const struct sockaddr *)&group->addr, interface, join);
+    return rota__sys_multicast_group(fd, (const struct sockaddr *)&group->addr, interface, join);
 }
 
 int rota_udp_join(int fd, const rota_address *group, unsigned interface) { return change(fd, group, interface, 1); }
@@ -128,7 +128,7 @@ int rota_udp_leave(int fd, const rota_address *group, unsigned interface) { retu
 static int family_of(int fd) {
     struct sockaddr_storage addr;
     socklen_t len = sizeof addr;
-    int rc = rota__sys->getsockname(fd, (struct sockaddr *)&addr, &len);
+    int rc = rota__sys_getsockname(fd, (struct sockaddr *)&addr, &len);
     if (rc < 0)
         return rc;
     return addr.ss_family == AF_INET || addr.ss_family == AF_INET6 ? addr.ss_family : -EAFNOSUPPORT;
@@ -140,7 +140,7 @@ static int set_multicast(int fd, int ipv4_name, int ipv6_name, int value) {
     int family = family_of(fd);
     if (family < 0)
         return family;
-    return family == AF_INET ? rota__sys->setsockopt(fd, IPPROTO_IP, ipv4_name, &byte, sizeof byte)
+    return family == AF_INET ? rota__sys_setsockopt(fd, IPPROTO_IP, ipv4_name, &byte, sizeof byte)
                              : set(fd, IPPROTO_IPV6, ipv6_name, value);
 }
 
@@ -156,5 +156,5 @@ int rota_udp_set_interface(int fd, unsigned interface) {
     int family = family_of(fd);
     if (family < 0)
         return family;
-    return interface > INT32_MAX ? -EINVAL : rota__sys->multicast_interface(fd, family, interface);
+    return interface > INT32_MAX ? -EINVAL : rota__sys_multicast_interface(fd, family, interface);
 }

@@ -15,28 +15,28 @@ static const rota_unix_options defaults;
 static const char *file_of(const char *name) { return name && *name != '@' ? name : NULL; }
 
 static int new_socket(int type) {
-    int fd = rota__sys->socket(AF_UNIX, type, 0);
+    int fd = rota__sys_socket(AF_UNIX, type, 0);
     if (fd >= 0 && rota__loop_check(rota__current) == 0)
         rota__fd_fresh(rota__current, fd, ROTA__FD_SOCKET, ROTA__FD_NONBLOCKING);
     return fd;
 }
 
 static int connect_to(int fd, const rota_address *a) {
-    return rota__sys->connect(fd, (const struct sockaddr *)&a->addr, a->len);
+    return rota__sys_connect(fd, (const struct sockaddr *)&a->addr, a->len);
 }
 
 static int bind_to(int fd, const rota_address *a) {
-    return rota__sys->bind(fd, (const struct sockaddr *)&a->addr, a->len);
+    return rota__sys_bind(fd, (const struct sockaddr *)&a->addr, a->len);
 }
 
 /* A connection that is refused is what tells a dead file from a served one; but what is no socket at all refuses
  * too. */
 static bool is_dead(int type, const rota_address *a, const char *path) {
-    int fd = rota__sys->is_socket_file(path) == 1 ? rota__sys->socket(AF_UNIX, type, 0) : -1;
+    int fd = rota__sys_is_socket_file(path) == 1 ? rota__sys_socket(AF_UNIX, type, 0) : -1;
     if (fd < 0)
         return false;
     int rc = connect_to(fd, a);
-    (void)rota__sys->close(fd);
+    (void)rota__sys_close(fd);
     return rc == -ECONNREFUSED;
 }
 
@@ -47,14 +47,14 @@ static int bind_name(int fd, int type, const char *name, const rota_unix_options
     if (rc < 0)
         return rc;
     rc = bind_to(fd, &a);
-    if (rc == -EADDRINUSE && opt->replace_dead && path && is_dead(type, &a, path) && rota__sys->unlink(path) == 0)
+    if (rc == -EADDRINUSE && opt->replace_dead && path && is_dead(type, &a, path) && rota__sys_unlink(path) == 0)
         rc = bind_to(fd, &a);
     if (rc < 0 || !path || !opt->mode)
         return rc;
     /* A stream socket refuses until it listens, so that nobody can slip in before this. */
-    rc = rota__sys->file_mode(path, opt->mode);
+    rc = rota__sys_file_mode(path, opt->mode);
     if (rc < 0)
-        (void)rota__sys->unlink(path);
+        (void)rota__sys_unlink(path);
     return rc;
 }
 
@@ -75,9 +75,9 @@ int rota_unix_listen(const char *name, const rota_unix_options *opt) {
     int rc = bind_name(fd, SOCK_STREAM, name, opt);
     if (rc < 0)
         return made(fd, rc);
-    rc = rota__sys->listen(fd, opt->backlog > 0 ? opt->backlog : BACKLOG_DEFAULT);
+    rc = rota__sys_listen(fd, opt->backlog > 0 ? opt->backlog : BACKLOG_DEFAULT);
     if (rc < 0 && file_of(name))
-        (void)rota__sys->unlink(name);
+        (void)rota__sys_unlink(name);
     return made(fd, rc);
 }
 
@@ -112,7 +112,7 @@ int rota_unix_peer(int fd, rota_peer *out) {
     int64_t ids[3];
     if (!out)
         return -EINVAL;
-    int rc = rota__sys->peer_ids(fd, ids);
+    int rc = rota__sys_peer_ids(fd, ids);
     if (rc == 0)
         *out = (rota_peer){ids[0], ids[1], ids[2]};
     return rc;

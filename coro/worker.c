@@ -31,7 +31,7 @@ _Static_assert(sizeof(struct rota__worker_answer) <= ROTA__MESSAGE_HEAD, "bytes 
  * to this one. */
 static bool receive(const struct worker *w, size_t *have, size_t n) {
     while (*have < n) {
-        ssize_t r = rota__sys->recv(w->jobs, w->in + *have, BUFFER - *have, 0);
+        ssize_t r = rota__sys_recv(w->jobs, w->in + *have, BUFFER - *have, 0);
         if (r <= 0 && r != -EINTR)
             return false;
         *have += r > 0 ? (size_t)r : 0;
@@ -41,7 +41,7 @@ static bool receive(const struct worker *w, size_t *have, size_t n) {
 
 static bool send_all(const struct worker *w, const char *bytes, size_t n) {
     while (n > 0) {
-        ssize_t r = rota__sys->send(w->jobs, bytes, n, 0);
+        ssize_t r = rota__sys_send(w->jobs, bytes, n, 0);
         if (r < 0 && r != -EINTR)
             return false;
         bytes += r > 0 ? r : 0;
@@ -61,9 +61,9 @@ static int map_room(struct worker *w, size_t room) {
     if (w->room == room)
         return 0;
     if (w->map)
-        (void)rota__sys->munmap(w->map, w->room);
+        (void)rota__sys_munmap(w->map, w->room);
     w->room = 0;
-    w->map = rota__sys->map_shared(w->shared, room);
+    w->map = rota__sys_map_shared(w->shared, room);
     if (!w->map)
         return -ENOMEM;
     w->room = room;
@@ -72,7 +72,7 @@ static int map_room(struct worker *w, size_t room) {
 
 static void note_begun(struct worker *w, uint64_t number) {
     atomic_store_explicit((_Atomic uint64_t *)(void *)w->map, number, memory_order_release);
-    rota__sys->sync_shared(w->map, ROTA__SHARED_HEAD);
+    rota__sys_sync_shared(w->map, ROTA__SHARED_HEAD);
 }
 
 /* ---- jobs ---- */
@@ -85,7 +85,7 @@ static size_t run(struct worker *w, const struct rota__worker_request *r, struct
     bool shares_out = r->out_size > ROTA__WORKER_INLINE;
     char *in = r->in_n > ROTA__WORKER_INLINE ? w->map + ROTA__SHARED_HEAD : w->in + ROTA__MESSAGE_HEAD;
     char *out = shares_out ? w->map + rota__shared_out(r->in_n) : w->out + ROTA__MESSAGE_HEAD;
-    rota__sys->sync_shared(w->map, w->room);
+    rota__sys_sync_shared(w->map, w->room);
     note_begun(w, r->number);
     size_t out_n = 0;
     a->value = r->fn(in, r->in_n, out, r->out_size, &out_n);
@@ -95,7 +95,7 @@ static size_t run(struct worker *w, const struct rota__worker_request *r, struct
     }
     a->out_n = out_n;
     if (shares_out)
-        rota__sys->sync_shared(w->map, w->room);
+        rota__sys_sync_shared(w->map, w->room);
     return shares_out ? 0 : out_n;
 }
 
@@ -117,8 +117,8 @@ int rota__worker_main(int jobs, int shared) {
     struct worker w = {.jobs = jobs, .shared = shared};
     struct rota__worker_answer ready = {.number = 0};
     char small[ROTA__MESSAGE_HEAD] = {0};
-    w.in = rota__sys->mmap(BUFFER);
-    w.out = rota__sys->mmap(BUFFER);
+    w.in = rota__sys_mmap(BUFFER);
+    w.out = rota__sys_mmap(BUFFER);
     ready.error = w.in && w.out ? map_room(&w, ROTA__SHARED_HEAD) : -ENOMEM;
     if (ready.error)
         w.out = small;

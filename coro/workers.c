@@ -177,8 +177,8 @@ static void discount(struct worker *k) {
 static void end(rota_loop *loop, struct worker *k) {
     if (!k->lost)
         discount(k);
-    (void)rota__sys->shutdown(k->link, SHUT_RDWR);
-    (void)rota__sys->shutdown(k->jobs, SHUT_RDWR);
+    (void)rota__sys_shutdown(k->link, SHUT_RDWR);
+    (void)rota__sys_shutdown(k->jobs, SHUT_RDWR);
     destroy(loop, k);
 }
 
@@ -189,25 +189,25 @@ static void on_end(rota_watcher *watcher, unsigned ready, void *arg);
 /* The worker's ends of what connects us. */
 static int connect_worker(struct worker *k, int theirs[ROTA__BIRTH_FDS]) {
     int pair[2];
-    int rc = rota__sys->socketpair(SOCK_STREAM, pair);
+    int rc = rota__sys_socketpair(SOCK_STREAM, pair);
     if (rc < 0)
         return rc;
     k->link = pair[0];
     theirs[ROTA__BIRTH_LINK] = pair[1];
-    rc = rota__sys->socketpair(SOCK_STREAM, pair);
+    rc = rota__sys_socketpair(SOCK_STREAM, pair);
     if (rc < 0)
         return rc;
     k->jobs = pair[0];
     theirs[ROTA__BIRTH_JOBS] = pair[1];
-    rc = rota__sys->set_nonblocking(pair[1], 0); /* the worker has nothing else to do than wait */
+    rc = rota__sys_set_nonblocking(pair[1], 0); /* the worker has nothing else to do than wait */
     if (rc < 0)
         return rc;
-    k->shared = rc = rota__sys->shared_file();
+    k->shared = rc = rota__sys_shared_file();
     theirs[ROTA__BIRTH_SHARED] = k->shared;
     if (rc < 0)
         return rc;
     k->room = ROTA__SHARED_HEAD;
-    return rota__sys->ftruncate(k->shared, ROTA__SHARED_HEAD);
+    return rota__sys_ftruncate(k->shared, ROTA__SHARED_HEAD);
 }
 
 static int watch_worker(rota_loop *loop, struct worker *k) {
@@ -242,7 +242,7 @@ static int start(rota_workers *w) {
         rc = rota__fork_worker(theirs);
     for (int i = ROTA__BIRTH_LINK; i <= ROTA__BIRTH_JOBS; i++)
         if (theirs[i] >= 0)
-            (void)rota__sys->close(theirs[i]);
+            (void)rota__sys_close(theirs[i]);
     if (rc < 0) {
         destroy(w->loop, k);
         return rc;
@@ -263,7 +263,7 @@ static void lose(struct worker *k) {
     discount(k);
     unwatch(w->loop, &k->reads);
     unwatch(w->loop, &k->writes);
-    (void)rota__sys->shutdown(k->link, SHUT_WR);
+    (void)rota__sys_shutdown(k->link, SHUT_WR);
     if (k->number > 0 && !w->closed)
         (void)start(w); /* failing, the next job says why */
 }
@@ -286,7 +286,7 @@ static void send_rest(struct worker *k) {
         memset(&msg, 0, sizeof msg);
         msg.msg_iov = head ? iov : iov + 1;
         msg.msg_iovlen = 1 + (head && in_n);
-        r = rota__sys->sendmsg(k->jobs, &msg, MSG_DONTWAIT);
+        r = rota__sys_sendmsg(k->jobs, &msg, MSG_DONTWAIT);
         if (r < 0 && r != -EINTR)
             break;
         k->sent += r > 0 ? (size_t)r : 0;
@@ -412,7 +412,7 @@ static ssize_t receive(const struct worker *k) {
     memset(&msg, 0, sizeof msg);
     msg.msg_iov = head ? iov : iov + 1;
     msg.msg_iovlen = 1 + (head && room);
-    return rota__sys->recvmsg(k->jobs, &msg, MSG_DONTWAIT);
+    return rota__sys_recvmsg(k->jobs, &msg, MSG_DONTWAIT);
 }
 
 /* Reads until the answer is complete, or there is nothing more. A job that is waited for may be finished then. */
@@ -458,7 +458,7 @@ static void on_answer(rota_watcher *watcher, unsigned ready, void *arg) {
 /* When in doubt it was. */
 static bool was_begun(const struct worker *k) {
     uint64_t number;
-    return rota__sys->pread(k->shared, &number, sizeof number, 0) != sizeof number || number == k->number;
+    return rota__sys_pread(k->shared, &number, sizeof number, 0) != sizeof number || number == k->number;
 }
 
 /* Its job has not been begun. Not for ever: what ends workers may be the system they run on. */
@@ -506,7 +506,7 @@ static void on_end(rota_watcher *watcher, unsigned ready, void *arg) {
     (void)watcher;
     ssize_t r;
     do
-        r = ready & ROTA_CLOSED ? 0 : rota__sys->recv(k->link, &said, sizeof said, MSG_DONTWAIT);
+        r = ready & ROTA_CLOSED ? 0 : rota__sys_recv(k->link, &said, sizeof said, MSG_DONTWAIT);
     while (r == -EINTR);
     if (r == -EAGAIN)
         return;
@@ -567,7 +567,7 @@ static void leave(struct rota__wait *wait) {
 static int write_pieces(rota_task *self, const struct worker *k, const char *bytes, size_t n) {
     for (size_t done = 0; done < n && !k->gone;) {
         size_t piece = n - done < PIECE ? n - done : PIECE;
-        ssize_t r = rota__sys->pwrite(k->shared, bytes + done, piece, (off_t)(ROTA__SHARED_HEAD + done));
+        ssize_t r = rota__sys_pwrite(k->shared, bytes + done, piece, (off_t)(ROTA__SHARED_HEAD + done));
         if (r < 0 && r != -EINTR)
             return (int)r;
         done += r > 0 ? (size_t)r : 0;
@@ -580,7 +580,7 @@ static int write_pieces(rota_task *self, const struct worker *k, const char *byt
 static int read_pieces(rota_task *self, const struct worker *k, char *bytes, size_t n, size_t offset) {
     for (size_t done = 0; done < n;) {
         size_t piece = n - done < PIECE ? n - done : PIECE;
-        ssize_t r = rota__sys->pread(k->shared, bytes + done, piece, (off_t)(offset + done));
+        ssize_t r = rota__sys_pread(k->shared, bytes + done, piece, (off_t)(offset + done));
         if (r == 0 || (r < 0 && r != -EINTR))
             return r == 0 ? -EIO : (int)r; /* the job has cut its own file off */
         done += r > 0 ? (size_t)r : 0;
@@ -591,7 +591,7 @@ static int read_pieces(rota_task *self, const struct worker *k, char *bytes, siz
 }
 
 static int set_room(struct worker *k, size_t room) {
-    int rc = k->room == room ? 0 : rota__sys->ftruncate(k->shared, (off_t)room);
+    int rc = k->room == room ? 0 : rota__sys_ftruncate(k->shared, (off_t)room);
     if (rc == 0)
         k->room = room;
     return rc;
@@ -787,7 +787,7 @@ int rota_workers_new(rota_workers **out, const rota_workers_options *opt) {
     if (!w)
         return -ENOMEM;
     memset(w, 0, sizeof *w);
-    int processors = rota__sys->processors();
+    int processors = rota__sys_processors();
     w->max = opt->workers ? opt->workers : processors < 1 ? 1 : (unsigned)processors;
     w->limit = opt->queue ? opt->queue : QUEUE_DEFAULT;
     w->max_bytes = opt->max_job_bytes ? opt->max_job_bytes : BYTES_DEFAULT;

@@ -45,7 +45,7 @@ static void unlink_child(rota_child *c) {
 
 static void close_pidfd(rota_loop *loop, rota_child *c) {
     if (c->pidfd_ >= 0 && rota__loop_check(loop) < 0)
-        (void)rota__sys->close(c->pidfd_); /* the loop has closed, or this is a child after fork */
+        (void)rota__sys_close(c->pidfd_); /* the loop has closed, or this is a child after fork */
     else if (c->pidfd_ >= 0)
         (void)rota_fd_close(loop, c->pidfd_);
     c->pidfd_ = -1;
@@ -77,7 +77,7 @@ static void stop(rota_child *c) {
 bool rota__child_ended(rota_child *c, int *status) {
     int rc;
     do
-        rc = rota__sys->reap(c->pid, c->pidfd_, WNOHANG, status);
+        rc = rota__sys_reap(c->pid, c->pidfd_, WNOHANG, status);
     while (rc == -EINTR);
     if (rc == 0)
         return false;
@@ -164,7 +164,7 @@ static void readable(rota_watcher *watcher, unsigned ready, void *arg) {
 
 static int watch_by_fd(rota_loop *loop, rota_child *c) {
     if (c->pidfd_ < 0) {
-        c->pidfd_ = rota__sys->pidfd_open(c->pid);
+        c->pidfd_ = rota__sys_pidfd_open(c->pid);
         if (c->pidfd_ < 0)
             return c->pidfd_;
     }
@@ -240,9 +240,9 @@ int rota_child_kill(rota_child *c, int signo) {
     if (rc < 0 && rc != -ESHUTDOWN) /* a loop that closes may still end what it owns */
         return rc;
     if (c->pidfd_ >= 0) {
-        rc = rota__sys->pidfd_signal(c->pidfd_, signo);
+        rc = rota__sys_pidfd_signal(c->pidfd_, signo);
         if (rc != -ENOSYS)
             return rc;
     }
-    return rota__sys->kill(c->pid, signo);
+    return rota__sys_kill(c->pid, signo);
 }

@@ -144,7 +144,7 @@ static int slot_of(rota_loop *loop, int fd, struct rota__fd **slot) {
     *slot = rota__fd_find(&loop->fds, fd);
     if (*slot)
         return 0;
-    int rc = fd < 0 ? -EBADF : rota__sys->is_nonblocking(fd);
+    int rc = fd < 0 ? -EBADF : rota__sys_is_nonblocking(fd);
     if (rc < 0)
         return rc;
     *slot = rota__fd_need(&loop->fds, &loop->allocator, fd);
@@ -377,7 +377,7 @@ int rota_fd_close(rota_loop *loop, int fd) {
     if (rc < 0)
         return rc;
     struct rota__fd *slot = rota__fd_find(&loop->fds, fd);
-    rc = rota__sys->close(fd);
+    rc = rota__sys_close(fd);
     if (rc != -EBADF)
         rota__loop_fd_freed(loop);
     if (slot && (slot->registered || slot->reader || slot->writer || slot->kind))

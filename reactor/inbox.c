@@ -40,9 +40,9 @@ void rota__inbox_unref(struct rota__inbox *inbox) {
     if (atomic_fetch_sub_explicit(&inbox->references, 1, memory_order_acq_rel) != 1)
         return;
     if (inbox->waker.fd >= 0)
-        (void)rota__sys->close(inbox->waker.fd);
+        (void)rota__sys_close(inbox->waker.fd);
     if (inbox->waker.other >= 0)
-        (void)rota__sys->close(inbox->waker.other);
+        (void)rota__sys_close(inbox->waker.other);
     rota_allocator a = inbox->allocator;
     rota__free(&a, inbox, sizeof *inbox);
 }

@@ -64,7 +64,7 @@ static void run_ready(rota_loop *loop) {
 
 int64_t rota__loop_clock(rota_loop *loop) {
     if (!loop->is_virtual)
-        loop->now = rota__sys->now();
+        loop->now = rota__sys_now();
     return loop->now;
 }
 
@@ -354,7 +354,7 @@ int rota_loop_new(rota_loop **out, const rota_loop_options *opt) {
         rota__free(a, loop, sizeof *loop);
         return rc;
     }
-    loop->now = rota__sys->now();
+    loop->now = rota__sys_now();
     rota__timers_init(&loop->timers, &loop->allocator, loop->now);
     loop->timers.next_is_asked = loop->is_virtual;
     if (!rota__current)
@@ -470,7 +470,7 @@ int rota_loop_set_debug(rota_loop *loop, bool on) {
     return 0;
 }
 
-int64_t rota_now(void) { return rota__current ? rota__loop_clock(rota__current) : rota__sys->now(); }
+int64_t rota_now(void) { return rota__current ? rota__loop_clock(rota__current) : rota__sys_now(); }
 
 int64_t rota_loop_now(const rota_loop *loop) { return loop ? loop->now : -EINVAL; }
 

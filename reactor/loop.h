@@ -171,7 +171,7 @@ bool rota__loop_budget_spent(rota_loop *loop);
 void rota__step_end(rota_loop *loop, uintptr_t fn);
 static inline void rota__step_begin(rota_loop *loop) {
     if (__builtin_expect(loop->debug, 0))
-        loop->step_began = rota__sys->now();
+        loop->step_began = rota__sys_now();
 }
 
 /* A thread is given a job, and the loop has done with it: it keeps the loop alive in between. */

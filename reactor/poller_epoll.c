@@ -31,7 +31,7 @@ enum { CAPACITY_FIRST = 64, CAPACITY_MAX = 1024 };
 
 static int add(int epoll, int fd, uint32_t events, uint64_t data) {
     struct epoll_event event = {.events = events | EPOLLET, .data.u64 = data};
-    return rota__sys->epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+    return rota__sys_epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
 }
 
 /* ---- open and close ---- */
@@ -52,17 +52,17 @@ static void grow(rota_loop *loop) {
 
 static int wake(int fd) {
     const uint64_t one = 1;
-    return (int)rota__sys->write(fd, &one, sizeof one);
+    return (int)rota__sys_write(fd, &one, sizeof one);
 }
 
 static int open_waker(rota_loop *loop) {
     struct rota__waker *waker = &loop->inbox->waker;
-    int fd = rota__sys->eventfd();
+    int fd = rota__sys_eventfd();
     if (fd < 0)
         return fd;
     int rc = add(loop->poll.fd, fd, EPOLLIN, WAKER_DATA);
     if (rc < 0) {
-        (void)rota__sys->close(fd);
+        (void)rota__sys_close(fd);
         return rc;
     }
     waker->fd = fd;
@@ -76,9 +76,9 @@ static void poller_close(rota_loop *loop, bool forked) {
     struct rota__poll *poll = &loop->poll;
     (void)forked;
     if (poll->timer_fd >= 0)
-        (void)rota__sys->close(poll->timer_fd);
+        (void)rota__sys_close(poll->timer_fd);
     if (poll->fd >= 0)
-        (void)rota__sys->close(poll->fd);
+        (void)rota__sys_close(poll->fd);
     rota__free(&loop->allocator, poll->events, events_size(poll->capacity));
     poll->events = NULL;
     poll->fd = poll->timer_fd = -1;
@@ -86,12 +86,12 @@ static void poller_close(rota_loop *loop, bool forked) {
 
 /* A timer that makes the epoll descriptor readable. */
 static int open_timer(struct rota__poll *poll) {
-    int fd = rota__sys->timerfd_create();
+    int fd = rota__sys_timerfd_create();
     if (fd < 0)
         return fd;
     int rc = add(poll->fd, fd, EPOLLIN, TIMER_DATA);
     if (rc < 0) {
-        (void)rota__sys->close(fd);
+        (void)rota__sys_close(fd);
         return rc;
     }
     poll->timer_fd = fd;
@@ -103,7 +103,7 @@ static int poller_open(rota_loop *loop) {
     poll->timer_fd = -1;
     poll->no_pwait2 = false;
     poll->capacity = CAPACITY_FIRST;
-    poll->fd = rota__sys->epoll_create();
+    poll->fd = rota__sys_epoll_create();
     if (poll->fd < 0) {
         poll->events = NULL;
         return poll->fd;
@@ -134,15 +134,15 @@ static int poller_set(rota_loop *loop, int fd, uint32_t generation, unsigned had
                                 .data.u64 = (uint64_t)generation << 32 | (uint32_t)fd};
     int rc;
     if (!interest) {
-        rc = rota__sys->epoll_ctl(epoll, EPOLL_CTL_DEL, fd, &event);
+        rc = rota__sys_epoll_ctl(epoll, EPOLL_CTL_DEL, fd, &event);
         return rc == -ENOENT || rc == -EBADF ? 0 : rc; /* gone already */
     }
     if (had) {
-        rc = rota__sys->epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event);
-        return rc == -ENOENT ? rota__sys->epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) : rc;
+        rc = rota__sys_epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event);
+        return rc == -ENOENT ? rota__sys_epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) : rc;
     }
-    rc = rota__sys->epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
-    return rc == -EEXIST ? rota__sys->epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event) : rc;
+    rc = rota__sys_epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+    return rc == -EEXIST ? rota__sys_epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event) : rc;
 }
 
 /* An entry whose number was closed while a duplicate of its file lives on can be named by nobody: epoll_ctl
@@ -151,15 +151,15 @@ static int poller_set(rota_loop *loop, int fd, uint32_t generation, unsigned had
  * same kernel rule, which we cannot mend for others.) */
 static int poller_renew(rota_loop *loop) {
     struct rota__poll *poll = &loop->poll;
-    int fresh = rota__sys->epoll_create();
+    int fresh = rota__sys_epoll_create();
     if (fresh < 0)
         return fresh;
     int rc = add(fresh, loop->inbox->waker.fd, EPOLLIN, WAKER_DATA);
     if (rc == 0 && poll->timer_fd >= 0)
         rc = add(fresh, poll->timer_fd, EPOLLIN, TIMER_DATA);
     if (rc == 0)
-        rc = rota__sys->dup2(fresh, poll->fd);
-    (void)rota__sys->close(fresh);
+        rc = rota__sys_dup2(fresh, poll->fd);
+    (void)rota__sys_close(fresh);
     return rc < 0 ? rc : 0;
 }
 
@@ -194,15 +194,15 @@ static int round_up_to_ms(int64_t ns) {
 
 static int collect(struct rota__poll *poll, int64_t ns) {
     if (ns <= 0 || ns == ROTA_FOREVER)
-        return rota__sys->epoll_wait(poll->fd, poll->events, poll->capacity, ns <= 0 ? 0 : -1);
+        return rota__sys_epoll_wait(poll->fd, poll->events, poll->capacity, ns <= 0 ? 0 : -1);
     if (!poll->no_pwait2) {
         struct timespec timeout = {.tv_sec = (time_t)(ns / ROTA_S), .tv_nsec = (long)(ns % ROTA_S)};
-        int n = rota__sys->epoll_pwait2(poll->fd, poll->events, poll->capacity, &timeout);
+        int n = rota__sys_epoll_pwait2(poll->fd, poll->events, poll->capacity, &timeout);
         if (n != -ENOSYS && n != -EPERM)
             return n;
         poll->no_pwait2 = true;
     }
-    return rota__sys->epoll_wait(poll->fd, poll->events, poll->capacity, round_up_to_ms(ns));
+    return rota__sys_epoll_wait(poll->fd, poll->events, poll->capacity, round_up_to_ms(ns));
 }
 
 static int poller_wait(rota_loop *loop, int64_t timeout_ns) {
@@ -237,7 +237,7 @@ static int set_timer(struct rota__poll *poll, int64_t when) {
         at.it_value.tv_sec = (time_t)(when / ROTA_S);
         at.it_value.tv_nsec = (long)(when % ROTA_S);
     }
-    int rc = rota__sys->timerfd_settime(poll->timer_fd, TFD_TIMER_ABSTIME, &at);
+    int rc = rota__sys_timerfd_settime(poll->timer_fd, TFD_TIMER_ABSTIME, &at);
     poll->armed = rc < 0 ? 0 : when;
     return rc;
 }
@@ -245,7 +245,7 @@ static int set_timer(struct rota__poll *poll, int64_t when) {
 /* What is due already goes through the waker: readable when this returns. A timerfd set to the past would fire
  * at the next interrupt, and an outer poll that does not wait could miss it. */
 static void poller_deadline(rota_loop *loop, int64_t when) {
-    if (when <= rota__sys->now())
+    if (when <= rota__sys_now())
         (void)wake(loop->inbox->waker.fd);
     else
         (void)set_timer(&loop->poll, when);

@@ -34,7 +34,7 @@ static int change(int kq, int ident, int filter, int flags, unsigned fflags, int
                   uint32_t generation) {
     struct kevent event;
     EV_SET(&event, (uintptr_t)ident, filter, flags, fflags, data, (user_data)(uintptr_t)generation);
-    return rota__sys->kevent(kq, &event, 1, NULL, 0, NULL);
+    return rota__sys_kevent(kq, &event, 1, NULL, 0, NULL);
 }
 
 /* ---- the waker ---- */
@@ -64,7 +64,7 @@ static void close_queue(rota_loop *loop, bool forked) {
     if (forked)
         loop->inbox->waker.fd = -1;
     else if (loop->inbox->waker.fd < 0 && loop->poll.fd >= 0)
-        (void)rota__sys->close(loop->poll.fd); /* open failed before the waker had it */
+        (void)rota__sys_close(loop->poll.fd); /* open failed before the waker had it */
 }
 
 #else
@@ -72,18 +72,18 @@ static void close_queue(rota_loop *loop, bool forked) {
 /* Old NetBSD: a pipe. Both ends are the inbox's, so that a late wake finds a reader and no SIGPIPE. A full pipe
  * would swallow the edge of the next write, so this waker is emptied when it is seen: before the loop looks into
  * its inbox, so that what is posted after that look writes anew. */
-static int wake(int fd) { return (int)rota__sys->write(fd, "", 1); }
+static int wake(int fd) { return (int)rota__sys_write(fd, "", 1); }
 
 static int open_waker(rota_loop *loop) {
     struct rota__waker *waker = &loop->inbox->waker;
     int ends[2];
-    int rc = rota__sys->pipe(ends);
+    int rc = rota__sys_pipe(ends);
     if (rc < 0)
         return rc;
     rc = change(loop->poll.fd, ends[0], EVFILT_READ, EV_ADD | EV_CLEAR, 0, 0, 0);
     if (rc < 0) {
-        (void)rota__sys->close(ends[0]);
-        (void)rota__sys->close(ends[1]);
+        (void)rota__sys_close(ends[0]);
+        (void)rota__sys_close(ends[1]);
         return rc;
     }
     waker->other = ends[0];
@@ -97,14 +97,14 @@ static bool is_waker(rota_loop *loop, const struct kevent *event) {
     int fd = loop->inbox->waker.other;
     if (event->filter != EVFILT_READ || (int)event->ident != fd)
         return false;
-    while (rota__sys->read(fd, bytes, sizeof bytes) > 0)
+    while (rota__sys_read(fd, bytes, sizeof bytes) > 0)
         ;
     return true;
 }
 
 static void close_queue(rota_loop *loop, bool forked) {
     if (!forked && loop->poll.fd >= 0)
-        (void)rota__sys->close(loop->poll.fd);
+        (void)rota__sys_close(loop->poll.fd);
 }
 
 #endif
@@ -124,7 +124,7 @@ static int poller_open(rota_loop *loop) {
     poll->timer_fd = -1;
     poll->capacity = CAPACITY;
     poll->events = NULL;
-    poll->fd = rota__sys->kqueue();
+    poll->fd = rota__sys_kqueue();
     if (poll->fd < 0)
         return poll->fd;
     poll->events = rota__alloc(&loop->allocator, EVENTS_SIZE);
@@ -174,7 +174,7 @@ static int poller_set(rota_loop *loop, int fd, uint32_t generation, unsigned had
     if (!interest)
         return 0;
     struct stat st;
-    int rc = rota__sys->fstat(fd, &st);
+    int rc = rota__sys_fstat(fd, &st);
     if (rc < 0)
         return rc;
     if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
@@ -222,7 +222,7 @@ static int poller_wait(rota_loop *loop, int64_t timeout_ns) {
         limit = &timeout;
     }
     const struct kevent *events = loop->poll.events;
-    int n = rota__sys->kevent(loop->poll.fd, NULL, 0, loop->poll.events, CAPACITY, limit);
+    int n = rota__sys_kevent(loop->poll.fd, NULL, 0, loop->poll.events, CAPACITY, limit);
     rota__polled(loop, n);
     if (n < 0)
         return n == -EINTR ? 0 : n;
@@ -256,7 +256,7 @@ static void poller_deadline(rota_loop *loop, int64_t when) {
     (void)change(kq, 0, EVFILT_TIMER, EV_DELETE, 0, 0, 0);
     if (when == ROTA_FOREVER)
         return;
-    int64_t now = rota__sys->now();
+    int64_t now = rota__sys_now();
     if (when <= now || arm_timer(kq, when - now) < 0)
         (void)wake(loop->inbox->waker.fd);
 }

@@ -64,7 +64,7 @@ static int poller_set(rota_loop *loop, int fd, uint32_t generation, unsigned had
     (void)generation, (void)had;
     if (!interest)
         return 0;
-    int rc = rota__sys->fstat(fd, &st);
+    int rc = rota__sys_fstat(fd, &st);
     if (rc < 0)
         return rc;
     if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
@@ -139,7 +139,7 @@ static int milliseconds(int64_t ns) {
 
 static void empty_pipe(int fd) {
     char bytes[512];
-    while (rota__sys->read(fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes)
+    while (rota__sys_read(fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes)
         ;
 }
 
@@ -148,7 +148,7 @@ static void empty_pipe(int fd) {
 static int poller_wait(rota_loop *loop, int64_t timeout_ns) {
     struct questions *q = questions_of(loop);
     nfds_t n = ask(loop, q);
-    int ready = rota__sys->poll(q->fds, n, milliseconds(timeout_ns));
+    int ready = rota__sys_poll(q->fds, n, milliseconds(timeout_ns));
     rota__polled(loop, ready);
     if (ready <= 0)
         return ready == -EINTR ? 0 : ready;
@@ -163,7 +163,7 @@ static int poller_wait(rota_loop *loop, int64_t timeout_ns) {
 /* ---- open and close ---- */
 
 /* A full pipe refuses the byte, and is as readable as can be. */
-static int wake(int fd) { return (int)rota__sys->write(fd, "", 1); }
+static int wake(int fd) { return (int)rota__sys_write(fd, "", 1); }
 
 static void poller_close(rota_loop *loop, bool forked) {
     struct questions *q = questions_of(loop);
@@ -185,7 +185,7 @@ static int poller_open(rota_loop *loop) {
     loop->poll.capacity = INT32_MAX; /* every answer comes at once */
     int rc = reserve(loop, q, 1);
     if (rc == 0)
-        rc = rota__sys->pipe(ends);
+        rc = rota__sys_pipe(ends);
     if (rc < 0) {
         poller_close(loop, false);
         return rc;

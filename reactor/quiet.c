@@ -8,7 +8,7 @@
 
 static int write_all(int fd, const char *bytes, size_t n) {
     while (n > 0) {
-        ssize_t written = rota__sys->write(fd, bytes, n);
+        ssize_t written = rota__sys_write(fd, bytes, n);
         if (written == -EINTR)
             continue;
         if (written <= 0)
@@ -24,14 +24,14 @@ int rota__write_quietly(int fd, const char *bytes, size_t n) {
     (void)sigemptyset(&pipe);
     (void)sigaddset(&pipe, SIGPIPE);
     (void)sigemptyset(&pending);
-    int rc = (rota__sys->sigmask)(SIG_BLOCK, &pipe, &old);
+    int rc = rota__sys_sigmask(SIG_BLOCK, &pipe, &old);
     if (rc < 0)
         return rc;
-    (void)rota__sys->sigpending(&pending);
+    (void)rota__sys_sigpending(&pending);
     rc = write_all(fd, bytes, n);
     if (rc == -EPIPE && sigismember(&pending, SIGPIPE) != 1)
-        (void)rota__sys->sigtake(&pipe);
+        (void)rota__sys_sigtake(&pipe);
     if (sigismember(&old, SIGPIPE) != 1)
-        (void)(rota__sys->sigmask)(SIG_UNBLOCK, &pipe, NULL);
+        (void)rota__sys_sigmask(SIG_UNBLOCK, &pipe, NULL);
     return rc;
 }

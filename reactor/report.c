@@ -22,12 +22,12 @@ static void report_slow_callback(rota_loop *loop, uintptr_t fn, int64_t ns) {
 }
 
 void rota__step_end(rota_loop *loop, uintptr_t fn) {
-    int64_t now = rota__sys->now();
+    int64_t now = rota__sys_now();
     int64_t took = loop->step_began ? now - loop->step_began : 0; /* 0: debug mode was turned on in this step */
     int64_t limit = loop->options.slow_step > 0 ? loop->options.slow_step : 100 * ROTA_MS;
     if (took > limit && fn)
         report_slow_callback(loop, fn, took);
     else if (took > limit && loop->upper)
         loop->upper->slow(loop, took);
-    loop->step_began = rota__sys->now(); /* reporting may have been slow itself */
+    loop->step_began = rota__sys_now(); /* reporting may have been slow itself */
 }

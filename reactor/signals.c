@@ -70,7 +70,7 @@ static void on_signal(int signo) {
  * waited for may otherwise never get the processor. */
 static void pause_after(unsigned tries) {
     if (tries >= 100)
-        (void)rota__sys->poll(NULL, 0, 1);
+        (void)rota__sys_poll(NULL, 0, 1);
 }
 
 static void lock(void) {
@@ -102,16 +102,16 @@ static void watch_forks(void) { (void)pthread_atfork(NULL, NULL, in_child); }
 static int install(int signo) {
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_ONSTACK};
     (void)sigfillset(&action.sa_mask);
-    return rota__sys->sigaction(signo, &action, &table[signo].before);
+    return rota__sys_sigaction(signo, &action, &table[signo].before);
 }
 
 /* Unless somebody has put a handler of their own in the place of ours: then it is theirs to look after. */
 static void restore(int signo) {
     struct sigaction now;
-    if (rota__sys->sigaction(signo, NULL, &now) < 0)
+    if (rota__sys_sigaction(signo, NULL, &now) < 0)
         return;
     if (!(now.sa_flags & SA_SIGINFO) && now.sa_handler == on_signal)
-        (void)rota__sys->sigaction(signo, &table[signo].before, NULL);
+        (void)rota__sys_sigaction(signo, &table[signo].before, NULL);
 }
 
 static void port_add(rota_loop *loop, int signo) {

@@ -1,6 +1,6 @@
 /* Child processes at the seam: starting one with its descriptors, directory and session; signalling and reaping it.
  *
- * It offers the entries spawn, pidfd_open, pidfd_signal, kill and reap of rota__sys. Invariant: between the start of
+ * It offers spawn, pidfd_open, pidfd_signal, kill and reap. Invariant: between the start of
  * the child and its exec only async-signal-safe calls are made, on memory that was prepared before; when spawn fails,
  * no process is left, not even as a zombie. It must not know of loops, nor allocate for the caller.
  *
@@ -32,12 +32,6 @@
 # include <sched.h>
 # include <sys/syscall.h>
 #endif
-
-int rota__sys_spawn(const struct rota__spawn *how, pid_t *pid, int *pidfd);
-int rota__sys_pidfd_open(pid_t pid);
-int rota__sys_pidfd_signal(int pidfd, int signo);
-int rota__sys_kill(pid_t pid, int signo);
-int rota__sys_reap(pid_t pid, int pidfd, int options, int *status);
 
 static int checked(long r) { return r < 0 ? -errno : (int)r; }
 

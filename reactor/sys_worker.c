@@ -1,7 +1,7 @@
 /* Worker processes at the seam: what a server that forks them needs, and memory that they share with their parent.
  *
- * It offers the entries threads, fork, leave, death_signal, parent, detach_files, shared_file, map_shared and
- * sync_shared of rota__sys. It must not know who forks whom, nor why.
+ * It offers threads, fork, leave, death_signal, self, parent, detach_files, shared_file, map_shared and sync_shared.
+ * It must not know who forks whom, nor why.
  */
 #define _GNU_SOURCE 1
 
@@ -23,17 +23,6 @@
 #elif defined(__FreeBSD__)
 # include <sys/procctl.h>
 #endif
-
-int rota__sys_threads(void);
-pid_t rota__sys_fork(void);
-void rota__sys_leave(int code);
-int rota__sys_death_signal(int signo);
-pid_t rota__sys_self(void);
-pid_t rota__sys_parent(void);
-int rota__sys_detach_files(const int *keep, size_t n);
-int rota__sys_shared_file(void);
-void *rota__sys_map_shared(int fd, size_t n);
-void rota__sys_sync_shared(void *p, size_t n);
 
 static int checked(long r) { return r < 0 ? -errno : (int)r; }
 

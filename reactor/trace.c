@@ -9,7 +9,7 @@
 
 /* ---- telling ---- */
 
-int64_t rota__trace_time(const rota_loop *loop) { return loop->is_virtual ? loop->now : rota__sys->now(); }
+int64_t rota__trace_time(const rota_loop *loop) { return loop->is_virtual ? loop->now : rota__sys_now(); }
 
 void rota__trace(rota_loop *loop, rota_trace_event *event) {
     event->time = rota__trace_time(loop);

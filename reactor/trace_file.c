@@ -66,7 +66,7 @@ static struct sink environment = { .lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1 }
 
 static int write_at(struct sink *sink, const char *bytes, size_t n, int64_t offset) {
     while (n > 0) {
-        ssize_t written = rota__sys->pwrite(sink->fd, bytes, n, (off_t)offset);
+        ssize_t written = rota__sys_pwrite(sink->fd, bytes, n, (off_t)offset);
         if (written == -EINTR)
             continue;
         if (written <= 0)
@@ -83,7 +83,7 @@ static int write_bracket(struct sink *sink) { return write_at(sink, "\n]\n", 3, 
 /* The file ends where the last whole write did, so that it stays readable. */
 static void give_up(struct sink *sink, int error) {
     sink->error = error;
-    (void)rota__sys->ftruncate(sink->fd, (off_t)sink->end);
+    (void)rota__sys_ftruncate(sink->fd, (off_t)sink->end);
     (void)write_bracket(sink);
 }
 
@@ -461,7 +461,7 @@ static int expand(const char *path, bool child, char *out) {
     for (const char *s = path; *s; s++) {
         bool escape = s[0] == '%' && (s[1] == 'p' || s[1] == '%');
         if (escape && *++s == 'p') {
-            rota__text_number(&t, rota__sys->pid());
+            rota__text_number(&t, rota__sys_pid());
             named = true;
         } else {
             rota__text_add(&t, (char[]){ *s, '\0' });
@@ -469,7 +469,7 @@ static int expand(const char *path, bool child, char *out) {
     }
     if (child && !named) {
         rota__text_add(&t, ".");
-        rota__text_number(&t, rota__sys->pid());
+        rota__text_number(&t, rota__sys_pid());
     }
     return t.length == 0 ? -EINVAL : t.length < PATH_MOST ? 0 : -ENAMETOOLONG;
 }
@@ -479,7 +479,7 @@ static int open_sink(rota_loop *loop, struct sink *sink, const char *path, bool 
     if (rc < 0)
         return rc;
     /* Not blocking: opening a pipe with a name would wait for a reader. */
-    sink->fd = rota__sys->open(sink->path, O_WRONLY | O_CREAT | O_TRUNC | O_NOCTTY | O_NONBLOCK, 0666);
+    sink->fd = rota__sys_open(sink->path, O_WRONLY | O_CREAT | O_TRUNC | O_NOCTTY | O_NONBLOCK, 0666);
     if (sink->fd < 0) {
         rc = sink->fd;
         sink->fd = -1;
@@ -494,7 +494,7 @@ static int open_sink(rota_loop *loop, struct sink *sink, const char *path, bool 
 
 static void close_fd(struct sink *sink) {
     if (sink->fd >= 0)
-        (void)rota__sys->close(sink->fd);
+        (void)rota__sys_close(sink->fd);
     sink->fd = -1;
 }
 
@@ -508,7 +508,7 @@ static int introduce(rota_loop *loop, struct rota__trace_file *f) {
     put(f, ",\"name\":\"process_name\",\"args\":{\"name\":\"loop ");
     put_number(f, number + 1);
     put(f, " of process ");
-    put_number(f, rota__sys->pid());
+    put_number(f, rota__sys_pid());
     put(f, " (");
     put(f, loop->poller->name);
     put(f, loop->is_virtual ? ", virtual clock)\"}}" : ")\"}}");

@@ -16,6 +16,7 @@
 
 #include "coro/task.h"
 #include "tests/net_kit.h"
+#include "tests/sys_table.h"
 
 enum { MAX_POINTS = 512, MAX_TRIES = 50 };
 

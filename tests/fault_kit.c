@@ -1,5 +1,6 @@
 /* See fault_kit.h. */
 #include "tests/fault_kit.h"
+#include "tests/sys_table.h"
 
 #include <signal.h>
 #include <stdatomic.h>

@@ -12,7 +12,7 @@
 #ifndef ROTA_TESTS_FAULT_KIT_H
 #define ROTA_TESTS_FAULT_KIT_H
 
-#include "reactor/sys.h"
+#include "tests/sys_table.h"
 #include "tests/support.h"
 
 /* ---- the calls ---- */

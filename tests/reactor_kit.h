@@ -17,6 +17,7 @@
 
 #include "reactor/loop.h"
 #include "tests/support.h"
+#include "tests/sys_table.h"
 
 #define KIT __attribute__((unused)) static
 

@@ -5,6 +5,7 @@
 #include "rota/thread_queue.h"
 #include "tests/everywhere.h"
 #include "tests/net_kit.h"
+#include "tests/sys_table.h"
 
 #include <netdb.h>
 #include <netinet/tcp.h>

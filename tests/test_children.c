@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 
 #include "tests/reactor_kit.h"
+#include "tests/sys_table.h"
 
 static int no_pidfd(pid_t pid) {
     (void)pid;

@@ -17,7 +17,7 @@
 #include "coro/sanitize.h"
 #include "coro/stack.h"
 #include "reactor/memory.h"
-#include "reactor/sys.h"
+#include "tests/sys_table.h"
 #include "rota/coro.h"
 
 static rota_co *new_co(rota_co_fn *fn, void *arg) {

@@ -1,6 +1,7 @@
 /* The resolver of our own, against a name server of ours (dns_kit): what it answers, whom it asks, when it gives up.
  * Under the virtual clock, so times are exact. */
 #include "tests/dns_kit.h"
+#include "tests/sys_table.h"
 
 static struct dns_kit kit;
 static rota_dns dns;

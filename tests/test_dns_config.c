@@ -2,6 +2,7 @@
  * table of search orders was compared with glibc 2.36 over the same files: questions and answers are the same, but for
  * the rows that are marked. */
 #include "tests/dns_kit.h"
+#include "tests/sys_table.h"
 
 #include <sys/stat.h>
 

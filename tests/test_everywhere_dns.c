@@ -1,6 +1,7 @@
 /* Cancel everywhere, for the calls of rota/dns.h. The server answers inside of send: it is no task of the loop. */
 #include "tests/dns_kit.h"
 #include "tests/everywhere.h"
+#include "tests/sys_table.h"
 
 static struct dns_kit kit;
 static rota_dns dns;

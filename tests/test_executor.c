@@ -9,6 +9,7 @@
 #include "coro/task.h"
 #include "rota/executor.h"
 #include "tests/net_kit.h"
+#include "tests/sys_table.h"
 
 /* ---- gates, and jobs that pass them ---- */
 

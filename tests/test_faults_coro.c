@@ -7,7 +7,7 @@
 
 #include "coro/stack.h"
 #include "coro/task.h"
-#include "reactor/sys.h"
+#include "tests/sys_table.h"
 
 /* ---- scenarios: 0, or the error that stopped them ---- */
 

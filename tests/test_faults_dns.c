@@ -3,6 +3,7 @@
  * with success or an error, and gives back every descriptor and byte. */
 #include "tests/dns_kit.h"
 #include "tests/fault_kit.h"
+#include "tests/sys_table.h"
 
 static struct dns_kit kit;
 

@@ -4,6 +4,7 @@
 #include "rota/file.h"
 #include "tests/fault_kit.h"
 #include "tests/net_kit.h"
+#include "tests/sys_table.h"
 
 enum { CLOSE = FAULT_OWN };
 

@@ -8,6 +8,7 @@
 #include "rota.h"
 #include "tests/fault_kit.h"
 #include "tests/net_kit.h"
+#include "tests/sys_table.h"
 
 enum { LOOKUP = FAULT_OWN };
 

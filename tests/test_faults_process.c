@@ -4,6 +4,7 @@
 
 #include "rota.h"
 #include "tests/fault_kit.h"
+#include "tests/sys_table.h"
 
 enum { SPAWN = FAULT_OWN, SIGACTION };
 

@@ -2,6 +2,7 @@
  * A scenario must then end with an error of the call concerned or in full success, with everything given back
  * (I01), and the loop must go on being usable. */
 #include "tests/reactor_kit.h"
+#include "tests/sys_table.h"
 
 /* ---- the driver for system calls ---- */
 

@@ -5,6 +5,7 @@
 #include "rota/net.h"
 #include "tests/fault_kit.h"
 #include "tests/net_kit.h"
+#include "tests/sys_table.h"
 
 /* ---- the program: each part closes what it opened ---- */
 

@@ -3,6 +3,7 @@
  * every process; no job runs twice. What each process made of each call is counted in memory that all share. */
 #include "tests/fault_kit.h"
 #include "tests/workers_kit.h"
+#include "tests/sys_table.h"
 
 enum {
     FORK = FAULT_OWN, SERVER_FORK, SERVER_RECVMSG, SERVER_POLL, SERVER_SEND, SERVER_REAP,

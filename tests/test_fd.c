@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "tests/net_kit.h"
+#include "tests/sys_table.h"
 
 /* ---- reading and writing ---- */
 

@@ -1,6 +1,7 @@
 /* Descriptor calls on what only Linux has: eventfd and its kin, epoll inside epoll, an epoll_ctl that fails, queues of
  * connections that are full and keep the next one waiting. */
 #include "tests/net_kit.h"
+#include "tests/sys_table.h"
 
 #ifdef __linux__
 # include <sys/epoll.h>

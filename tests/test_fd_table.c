@@ -1,6 +1,7 @@
 /* Watchers and the descriptor table: start, stop, again, close, forget, generations, stale events, callbacks that
  * change everything while an event is being delivered. */
 #include "tests/reactor_kit.h"
+#include "tests/sys_table.h"
 
 #include <limits.h>
 #include <sys/ioctl.h>

@@ -7,6 +7,7 @@
 #include "rota/executor.h"
 #include "rota/file.h"
 #include "tests/net_kit.h"
+#include "tests/sys_table.h"
 
 static char folder[64];
 

@@ -3,6 +3,7 @@
 
 #include "rota/net.h"
 #include "tests/net_kit.h"
+#include "tests/sys_table.h"
 
 /* Two UDP sockets on loopback, connected with each other; they block, as a program gets them. */
 static void udp_pair(int sv[2]) {

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "coro/sanitize.h"
-#include "reactor/sys.h"
+#include "tests/sys_table.h"
 #include "rota.h"
 #include "tests/harness.h"
 #include "tests/support.h"

@@ -3,6 +3,7 @@
  * The tests speak to the poller itself and read what it reports from the slot of the descriptor, where
  * rota__fd_event leaves it. */
 #include "tests/harness.h"
+#include "tests/sys_table.h"
 
 #include <errno.h>
 #include <fcntl.h>

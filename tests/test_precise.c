@@ -6,6 +6,7 @@
 #include "rota/coro.h"
 #include "rota/trace.h"
 #include "tests/reactor_kit.h"
+#include "tests/sys_table.h"
 
 enum { ASK = 300, LATE = 40000, SPIN = 60000 };
 

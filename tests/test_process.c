@@ -12,7 +12,7 @@ static int pipe_cloexec(int fds[2]) {
     return rc < 0 || fcntl(fds[0], F_SETFD, FD_CLOEXEC) < 0 || fcntl(fds[1], F_SETFD, FD_CLOEXEC) < 0 ? -1 : 0;
 }
 
-#include "reactor/sys.h"
+#include "tests/sys_table.h"
 #include "rota.h"
 #include "tests/support.h"
 

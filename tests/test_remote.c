@@ -1,5 +1,6 @@
 /* Remotes: posts from other threads, what keeps the loop alive, what happens when the loop goes first. */
 #include "tests/reactor_kit.h"
+#include "tests/sys_table.h"
 
 static rota_remote *remote;
 

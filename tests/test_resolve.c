@@ -6,6 +6,7 @@
 
 #include "rota/net.h"
 #include "tests/net_kit.h"
+#include "tests/sys_table.h"
 
 /* ---- a resolver of our own ---- */
 

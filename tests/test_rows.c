@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include "tests/net_kit.h"
+#include "tests/sys_table.h"
 
 /* ---- F06: the peer resets ---- */
 

@@ -2,6 +2,7 @@
 #include <sys/resource.h>
 
 #include "tests/net_kit.h"
+#include "tests/sys_table.h"
 
 static int port, running, most, served;
 

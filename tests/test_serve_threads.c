@@ -5,6 +5,7 @@
 
 #include "rota/net.h"
 #include "tests/net_kit.h"
+#include "tests/sys_table.h"
 
 enum { THREADS = 4, CLIENTS = 64 };
 

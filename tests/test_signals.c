@@ -1,5 +1,6 @@
 /* Signal watchers: delivery, dispositions, several watchers and loops. */
 #include "tests/harness.h"
+#include "tests/sys_table.h"
 
 #include <errno.h>
 #include <poll.h>

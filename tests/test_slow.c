@@ -1,7 +1,7 @@
 /* What holds the loop up is named in debug mode: by a clock of the test's own, that the culprit moves on. */
 #include <string.h>
 
-#include "reactor/sys.h"
+#include "tests/sys_table.h"
 #include "rota.h"
 #include "tests/harness.h"
 

@@ -11,7 +11,7 @@
 #include "coro/sanitize.h"
 #include "coro/stack.h"
 #include "reactor/memory.h"
-#include "reactor/sys.h"
+#include "tests/sys_table.h"
 
 /* ---- a system that counts, and fails on demand ---- */
 

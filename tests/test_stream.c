@@ -1,5 +1,6 @@
 /* Buffered streams: what they give, where their limits are, who sends what is queued, and how they end. */
 #include "tests/net_kit.h"
+#include "tests/sys_table.h"
 
 /* A stream on one end of a blocking unix pair; the other end is *peer. */
 static rota_stream open_pair(int *peer, size_t buffer, size_t high_water) {

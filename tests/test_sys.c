@@ -12,7 +12,7 @@
 # include <sys/syscall.h>
 #endif
 
-#include "reactor/sys.h"
+#include "tests/sys_table.h"
 
 static bool is_cloexec(int fd) { return fcntl(fd, F_GETFD) & FD_CLOEXEC; }
 

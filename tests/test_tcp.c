@@ -1,5 +1,6 @@
 /* Listening and dialling: families, the order and the timing of attempts, what is left open afterwards. */
 #include "tests/net_kit.h"
+#include "tests/sys_table.h"
 
 #include <netinet/tcp.h> /* on OpenBSD it needs what comes before */
 

@@ -2,6 +2,7 @@
  * of it: tests/trace/check.py. */
 #include "rota/trace.h"
 #include "tests/reactor_kit.h"
+#include "tests/sys_table.h"
 
 static char path[64];
 static char text[1 << 18];

@@ -3,6 +3,7 @@
 
 #include "rota/net.h"
 #include "tests/net_kit.h"
+#include "tests/sys_table.h"
 
 static const char *port_text(int fd) {
     static char text[8];

@@ -4,6 +4,7 @@
 
 #include "rota/net.h"
 #include "tests/net_kit.h"
+#include "tests/sys_table.h"
 
 static char folder[] = "/tmp/rota-unix-XXXXXX";
 

@@ -1,6 +1,7 @@
 /* Process executors: what jobs give, how large they may be, how workers end and are replaced, how calls are cancelled,
  * how executors and the server end. Jobs wait at gates, so that every order of events can be forced. */
 #include "tests/workers_kit.h"
+#include "tests/sys_table.h"
 
 #include <pthread.h>
 

@@ -13,6 +13,7 @@
 #include "rota/executor.h"
 #include "rota/process.h"
 #include "tests/net_kit.h"
+#include "tests/sys_table.h"
 
 /* Mapped before the server is forked, so that every worker has it at the same place. */
 KIT struct common {

@@ -6,6 +6,7 @@
 #include "rota/http.h"
 #include "tests/fault_kit.h"
 #include "tests/net_kit.h"
+#include "tests/sys_table.h"
 
 static intptr_t handler(rota_http_incoming *q, rota_http_reply *r, void *arg) {
     char text[64];

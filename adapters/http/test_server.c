@@ -9,6 +9,7 @@
 #include "rota/http.h"
 #include "tests/net_kit.h"
 #include "tests/support.h"
+#include "tests/sys_table.h"
 
 struct talk {
     const char *input;

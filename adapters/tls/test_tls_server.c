@@ -5,6 +5,7 @@
 
 #include "adapters/tls/kit.h"
 #include "tests/everywhere.h"
+#include "tests/sys_table.h"
 
 static char service[8];
 static rota_event listens;

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "reactor/sys.h"
+#include "tests/sys_table.h"
 #include "rota/coro.h"
 
 enum { LOOPS = 3, TASKS = 24 };

@@ -1,7 +1,7 @@
 /* For gdb.py: three tasks, of which two wait below functions of known names; then the process traps itself. */
 #include <signal.h>
 
-#include "reactor/sys.h"
+#include "tests/sys_table.h"
 #include "rota.h"
 #include "rota/sync.h"
 
