@@ -38,7 +38,8 @@ enum {
 struct sink {
     pthread_mutex_t lock;    /* for everything below, and for writing */
     char path[PATH_MOST];
-    int fd;                  /* -1: not open */
+    bool is_open;            /* and so: (all zero must mean a sink that is not open: no initialised data) */
+    int fd;
     int error;               /* the first one */
     bool reported;
     unsigned loops;          /* that write to it now, */
@@ -60,7 +61,7 @@ struct rota__trace_file {
     char buffer[BUFFER];
 };
 
-static struct sink environment = { .lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1 };
+static struct sink environment = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /* ---- writing ---- */
 
@@ -134,6 +135,13 @@ static void put_number(struct rota__trace_file *f, int64_t n) {
     f->used += t.length;
 }
 
+static void put_address(struct rota__trace_file *f, const void *object) {
+    struct rota__text t;
+    rota__text_init(&t, f->buffer + f->used, 24);
+    rota__text_hex(&t, (uintptr_t)object);
+    f->used += t.length;
+}
+
 /* How many bytes of s are one character of well-formed UTF-8 (Unicode, table 3-7): 0, none are. */
 static size_t character(const unsigned char *s) {
     size_t n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
@@ -168,140 +176,149 @@ static void put_text(struct rota__trace_file *f, const char *text) {
         put(f, "...");
 }
 
-static void put_field(struct rota__trace_file *f, const char *key, int64_t n) {
-    put(f, ",\"");
-    put(f, key);
-    put(f, "\":");
-    put_number(f, n);
-}
-
-/* Microseconds, with the nanoseconds behind the point. */
+/* Microseconds since the start, with the nanoseconds behind the point. */
 static void put_time(struct rota__trace_file *f, int64_t ns) {
-    int64_t from_start = ns > f->sink->start ? ns - f->sink->start : 0;
-    put_field(f, "ts", from_start / ROTA_US);
-    int part = (int)(from_start % ROTA_US);
-    char digits[] = { '.', (char)('0' + part / 100), (char)('0' + part / 10 % 10), (char)('0' + part % 10), '\0' };
-    put(f, digits);
+    put(f, ",\"ts\":");
+    int64_t thousands = (ns > f->sink->start ? ns - f->sink->start : 0) + 1000;
+    put_number(f, thousands / 1000 - 1);
+    size_t point = f->used;
+    put_number(f, thousands % 1000 + 1000);
+    f->buffer[point] = '.'; /* over the 1 */
 }
 
-static uint32_t row(const struct rota__trace_file *f, uint64_t task) {
-    return f->pid + (uint32_t)(task & ((1u << LOOP_BITS) - 1));
-}
-
-/* An event of phase `ph` up to where its name stands; the rest goes behind it, and line_end ends it. */
-static void line(struct rota__trace_file *f, const char *ph, uint64_t task) {
+/* A line of phase `ph` up to where its name stands; M, for metadata, has no time. */
+static void begin_line(struct rota__trace_file *f, char ph, uint64_t task, int64_t time) {
     if (f->used + LINE > BUFFER)
         flush(f);
     put(f, ",\n{\"ph\":\"");
-    put(f, ph);
-    put(f, "\"");
-    put_field(f, "pid", f->pid);
-    put_field(f, "tid", row(f, task));
+    f->buffer[f->used++] = ph;
+    put(f, "\",\"pid\":");
+    put_number(f, f->pid);
+    put(f, ",\"tid\":");
+    put_number(f, f->pid + (uint32_t)(task & ((1u << LOOP_BITS) - 1)));
+    if (ph != 'M')
+        put_time(f, time);
 }
 
-static void line_at(struct rota__trace_file *f, const char *ph, uint64_t task, const rota_trace_event *e) {
-    line(f, ph, task);
-    put_time(f, e->time);
-}
-
-static void line_end(struct rota__trace_file *f) { put(f, "}"); }
-
-static void put_name(struct rota__trace_file *f, const char *before, const char *name) {
-    put(f, ",\"name\":\"");
-    put(f, before);
-    put_text(f, name);
-    put(f, "\"");
-}
-
-/* ---- rows ---- */
-
-static void put_row_name(struct rota__trace_file *f, const char *name, uint64_t task) {
-    put_text(f, name && *name ? name : "task");
-    put(f, " #");
-    put_number(f, (int64_t)task);
-}
-
-static void name_row(struct rota__trace_file *f, uint64_t task, const char *name) {
-    line(f, "M", task);
-    put(f, ",\"name\":\"thread_name\",\"args\":{\"name\":\"");
-    put_row_name(f, name, task);
-    put(f, "\"}}");
-    line(f, "M", task);
-    put(f, ",\"name\":\"thread_sort_index\",\"args\":{\"sort_index\":");
-    put_number(f, (int64_t)task);
-    put(f, "}}");
-}
-
-static void put_object(struct rota__trace_file *f, const rota_trace_event *e) {
-    if (!e->object)
+static void put_task(struct rota__trace_file *f, const rota_trace_event *e) {
+    if (!e->task) {
+        put(f, "everything");
         return;
-    struct rota__text t;
-    put(f, ",\"args\":{\"on\":\"");
-    rota__text_init(&t, f->buffer + f->used, 24);
-    rota__text_hex(&t, (uintptr_t)e->object);
-    f->used += t.length;
-    put(f, "\"}");
+    }
+    put_text(f, e->name && *e->name ? e->name : "task");
+    put(f, " #");
+    put_number(f, (int64_t)e->task);
 }
 
-static void slice_end(struct rota__trace_file *f, uint64_t task, const rota_trace_event *e) {
-    line_at(f, "E", task, e);
-    line_end(f);
-}
-
-static void slice_begin(struct rota__trace_file *f, uint64_t task, const char *kind, const rota_trace_event *e) {
-    line_at(f, "B", task, e);
-    put_name(f, kind, "");
-    put(f, ",\"cat\":\"");
-    put(f, kind);
+static void put_outcome(struct rota__trace_file *f, intptr_t value) {
+    if (!rota_failed(value)) {
+        put_number(f, value);
+        return;
+    }
     put(f, "\"");
-    line_end(f);
+    put_text(f, rota_strerror(value));
+    put(f, "\"");
 }
 
-static void wait_begin(struct rota__trace_file *f, const rota_trace_event *e) {
-    line_at(f, "B", e->task, e);
-    put_name(f, "waits for ", e->what ? e->what : "something");
-    put(f, ",\"cat\":\"waits\"");
-    put_object(f, e);
-    line_end(f);
+static void put_part(struct rota__trace_file *f, const rota_trace_event *e, char part, const char *text, int64_t n) {
+    switch (part) {
+    case 'n': put(f, ",\"name\":\""); break;
+    case 'a': put(f, ",\"args\":{\""); break;
+    case 'c': put(f, "\",\"cat\":\""); break;
+    case 't': put_task(f, e); break;
+    case 'w': put_text(f, e->what ? e->what : "something"); break;
+    case 'o': put_address(f, e->object); break;
+    case 'r': put_outcome(f, (intptr_t)e->value); break;
+    case 's': put_text(f, text); break;
+    default: put_number(f, n);
+    }
 }
+
+/* Puts what the format says, which stands for itself but for
+ *
+ *     @p  ends the line before, and begins one of phase p in the row of e->task (0: the loop's own);
+ *     ^p  the same in the row of e->other;
+ *     %n  begins the name, %a the arguments, %c the category, which ends the name;
+ *     %t  is the task's name and number, %w what it is about, %o which object, %r the outcome: all of the event;
+ *     %s  is the text, %d the number that are given beside it.
+ */
+static void draw(struct rota__trace_file *f, const rota_trace_event *e, const char *format, const char *text, int64_t n) {
+    for (const char *s = format; *s; s++) {
+        if (*s == '@' || *s == '^') {
+            if (s > format)
+                put(f, "}");
+            begin_line(f, s[1], *s == '@' ? e->task : e->other, e->time);
+            s++;
+        } else if (*s == '%') {
+            put_part(f, e, *++s, text, n);
+        } else {
+            f->buffer[f->used++] = *s;
+        }
+    }
+    put(f, "}");
+}
+
+/* ---- of tasks ---- */
 
 /* From who runs to the slice that begins next in the row of whom it made ready. Nothing to start from: no arrow. */
-static void arrow(struct rota__trace_file *f, const char *name, const rota_trace_event *e) {
+static void arrow(struct rota__trace_file *f, const rota_trace_event *e) {
     if (e->other == 0 && f->depth == 0)
         return;
-    f->arrow++;
-    line_at(f, "s", e->other, e);
-    put_name(f, name, "");
-    put(f, ",\"cat\":\"arrows\"");
-    put_field(f, "id", (int64_t)f->arrow);
-    line_end(f);
-    line_at(f, "f", e->task, e);
-    put_name(f, name, "");
-    put(f, ",\"cat\":\"arrows\"");
-    put_field(f, "id", (int64_t)f->arrow);
-    line_end(f);
+    draw(f, e, "^s%n%s%carrows\",\"id\":%d@f%n%s%carrows\",\"id\":%d", e->kind == ROTA_TRACE_SPAWN ? "spawns" : "wakes",
+         (int64_t)++f->arrow);
 }
 
-static void instant(struct rota__trace_file *f, uint64_t task, const char *before, const char *name,
-                    const rota_trace_event *e) {
-    line_at(f, "i", task, e);
-    put_name(f, before, name);
-    put(f, ",\"s\":\"t\"");
-    line_end(f);
+/* A slice of the task's row ends, another one begins: what it does from now on. */
+static void on_change(struct rota__trace_file *f, const rota_trace_event *e) {
+    int kind = e->kind;
+    bool is_new = kind == ROTA_TRACE_TASK || kind == ROTA_TRACE_SPAWN;
+    bool waits = kind == ROTA_TRACE_TASK ? e->value == 2 : kind == ROTA_TRACE_SWITCH_OUT && !e->value;
+    bool runs = kind == ROTA_TRACE_TASK ? e->value == 1 : kind == ROTA_TRACE_SWITCH_IN;
+    const char *slice = waits ? "@B%nwaits for %w%cwaits\"" : "@B%n%s%c%s\"";
+    draw(f, e, is_new ? "@M%nthread_name\"%aname\":\"%t\"}@M%nthread_sort_index\"%asort_index\":%d}" : "@E", NULL,
+         (int64_t)e->task);
+    if (kind == ROTA_TRACE_SPAWN || kind == ROTA_TRACE_WAKE)
+        arrow(f, e);
+    if (waits && e->object)
+        slice = "@B%nwaits for %w%cwaits\"%aon\":\"%o\"}";
+    draw(f, e, slice, runs ? "runs" : "ready", 0);
 }
 
-/* ---- events ---- */
+/* Of an event that is one line: its format, and the text in that. */
+static const char *task_line(const rota_trace_event *e, const char **text) {
+    switch (e->kind) {
+    case ROTA_TRACE_END:
+        return "@E%aoutcome\":%r}";
+    case ROTA_TRACE_CANCEL:
+        return e->what ? "^i%ncancels %t\",\"s\":\"t\"%areason\":\"%w\"}" : "^i%ncancels %t\",\"s\":\"t\"";
+    default: /* a refusal, a job */
+        *text = rota_trace_kind(e->kind);
+        return "@i%n%s\",\"s\":\"t\"";
+    }
+}
+
+static bool is_change(int kind) {
+    return kind == ROTA_TRACE_TASK || kind == ROTA_TRACE_SPAWN || kind == ROTA_TRACE_SWITCH_IN ||
+           kind == ROTA_TRACE_SWITCH_OUT || kind == ROTA_TRACE_WAKE;
+}
+
+static void about_task(struct rota__trace_file *f, const rota_trace_event *e) {
+    const char *text = NULL;
+    if (is_change(e->kind)) {
+        on_change(f, e);
+    } else {
+        const char *format = task_line(e, &text);
+        draw(f, e, format, text, 0);
+    }
+}
+
+/* ---- of the loop ---- */
 
 static void curve(struct rota__trace_file *f, const char *name, int64_t value, int64_t *drawn,
                   const rota_trace_event *e) {
-    if (value == *drawn)
-        return;
+    if (value != *drawn)
+        draw(f, e, "@C%n%s\"%avalue\":%d}", name, value);
     *drawn = value;
-    line_at(f, "C", 0, e);
-    put_name(f, name, "");
-    put(f, ",\"args\":{\"value\":");
-    put_number(f, value);
-    put(f, "}}");
 }
 
 static void on_turn(rota_loop *loop, struct rota__trace_file *f, const rota_trace_event *e) {
@@ -312,122 +329,38 @@ static void on_turn(rota_loop *loop, struct rota__trace_file *f, const rota_trac
     curve(f, "tasks", (int64_t)counters.live, &f->live, e);
 }
 
-static void on_end(struct rota__trace_file *f, const rota_trace_event *e) {
-    line_at(f, "E", e->task, e);
-    put(f, ",\"args\":{\"outcome\":");
-    if (rota_failed((intptr_t)e->value)) {
-        put(f, "\"");
-        put_text(f, rota_strerror((intptr_t)e->value));
-        put(f, "\"");
-    } else {
-        put_number(f, e->value);
-    }
-    put(f, "}}");
-}
-
-static void on_cancel(struct rota__trace_file *f, const rota_trace_event *e) {
-    line_at(f, "i", e->other, e);
-    put(f, ",\"name\":\"cancels ");
-    if (e->task)
-        put_row_name(f, e->name, e->task);
-    else
-        put(f, "everything");
-    put(f, "\",\"s\":\"t\"");
-    if (e->what) {
-        put(f, ",\"args\":{\"reason\":\"");
-        put_text(f, e->what);
-        put(f, "\"}");
-    }
-    line_end(f);
-}
-
-static void on_task(struct rota__trace_file *f, const rota_trace_event *e) {
-    name_row(f, e->task, e->name);
-    if (e->value == 2)
-        wait_begin(f, e);
-    else
-        slice_begin(f, e->task, e->value == 1 ? "runs" : "ready", e);
-}
-
-static void about_task(struct rota__trace_file *f, const rota_trace_event *e) {
-    switch (e->kind) {
-    case ROTA_TRACE_TASK:
-        on_task(f, e);
-        break;
-    case ROTA_TRACE_SPAWN:
-        name_row(f, e->task, e->name);
-        arrow(f, "spawns", e);
-        slice_begin(f, e->task, "ready", e);
-        break;
-    case ROTA_TRACE_SWITCH_IN:
-        slice_end(f, e->task, e);
-        slice_begin(f, e->task, "runs", e);
-        break;
-    case ROTA_TRACE_SWITCH_OUT:
-        slice_end(f, e->task, e);
-        if (e->value)
-            slice_begin(f, e->task, "ready", e);
-        else
-            wait_begin(f, e);
-        break;
-    case ROTA_TRACE_WAKE:
-        slice_end(f, e->task, e);
-        arrow(f, "wakes", e);
-        slice_begin(f, e->task, "ready", e);
-        break;
-    case ROTA_TRACE_END:
-        on_end(f, e);
-        break;
-    case ROTA_TRACE_CANCEL:
-        on_cancel(f, e);
-        break;
-    default:
-        instant(f, e->task, rota_trace_kind(e->kind), "", e); /* a refusal, a job */
-    }
-}
-
-static void loop_slice(struct rota__trace_file *f, const char *name, const char *argument, int64_t value,
-                       const rota_trace_event *e) {
-    f->depth++;
-    line_at(f, "B", 0, e);
-    put_name(f, "", name);
-    put(f, ",\"cat\":\"loop\",\"args\":{\"");
-    put(f, argument);
-    put(f, "\":");
-    put_number(f, value);
-    put(f, "}}");
-}
-
 /* One that was open already when the trace began has no slice. */
 static void loop_slice_end(struct rota__trace_file *f, const rota_trace_event *e) {
     if (f->depth == 0)
         return;
     f->depth--;
-    slice_end(f, 0, e);
+    draw(f, e, "@E", NULL, 0);
 }
 
 static void about_loop(rota_loop *loop, struct rota__trace_file *f, const rota_trace_event *e) {
-    bool fires = f->late >= 0;
     switch (e->kind) {
     case ROTA_TRACE_TURN:
         on_turn(loop, f, e);
         break;
     case ROTA_TRACE_POLL_BEGIN:
-        loop_slice(f, "poll", "timeout_ns", e->value == ROTA_FOREVER ? -1 : e->value, e);
+        f->depth++;
+        draw(f, e, "@B%npoll%cloop\"%atimeout_ns\":%d}", NULL, e->value == ROTA_FOREVER ? -1 : e->value);
         if (e->value > 0 && !loop->is_virtual && e->time - f->flushed > FLUSH_EVERY) {
             flush(f);
             f->flushed = e->time;
         }
         break;
     case ROTA_TRACE_CALLBACK_BEGIN:
-        loop_slice(f, e->what, fires ? "late_ns" : "of", fires ? f->late : e->value, e);
+        f->depth++;
+        draw(f, e, f->late >= 0 ? "@B%n%w%cloop\"%alate_ns\":%d}" : "@B%n%w%cloop\"%aof\":%d}", NULL,
+             f->late >= 0 ? f->late : e->value);
         f->late = -1;
         break;
     case ROTA_TRACE_TIMER:
         f->late = e->value > 0 ? e->value : 0;
         break;
     case ROTA_TRACE_POST:
-        instant(f, 0, "post", "", e);
+        draw(f, e, "@i%npost\",\"s\":\"t\"", NULL, 0);
         break;
     case ROTA_TRACE_POLL_END:
     case ROTA_TRACE_CALLBACK_END:
@@ -479,23 +412,19 @@ static int open_sink(rota_loop *loop, struct sink *sink, const char *path, bool 
     if (rc < 0)
         return rc;
     /* Not blocking: opening a pipe with a name would wait for a reader. */
-    sink->fd = rota__sys_open(sink->path, O_WRONLY | O_CREAT | O_TRUNC | O_NOCTTY | O_NONBLOCK, 0666);
-    if (sink->fd < 0) {
-        rc = sink->fd;
-        sink->fd = -1;
+    rc = rota__sys_open(sink->path, O_WRONLY | O_CREAT | O_TRUNC | O_NOCTTY | O_NONBLOCK, 0666);
+    if (rc < 0)
         return rc;
-    }
-    sink->error = 0;
-    sink->numbers = sink->loops = 0;
-    sink->end = 0;
+    sink->is_open = true;
+    sink->fd = rc;
     sink->start = loop->now;
     return 0;
 }
 
 static void close_fd(struct sink *sink) {
-    if (sink->fd >= 0)
+    if (sink->is_open)
         (void)rota__sys_close(sink->fd);
-    sink->fd = -1;
+    sink->is_open = false;
 }
 
 /* The first event of a file stands without the comma that all others begin with, and is written at once: who cannot
@@ -504,16 +433,9 @@ static int introduce(rota_loop *loop, struct rota__trace_file *f) {
     struct sink *sink = f->sink;
     unsigned number = sink->numbers;
     f->pid = (number & LOOP_MASK) << LOOP_BITS | 1;
-    line(f, "M", 0);
-    put(f, ",\"name\":\"process_name\",\"args\":{\"name\":\"loop ");
-    put_number(f, number + 1);
-    put(f, " of process ");
-    put_number(f, rota__sys_pid());
-    put(f, " (");
-    put(f, loop->poller->name);
-    put(f, loop->is_virtual ? ", virtual clock)\"}}" : ")\"}}");
-    line(f, "M", 0);
-    put(f, ",\"name\":\"thread_name\",\"args\":{\"name\":\"loop\"}}");
+    const rota_trace_event e = { .what = loop->poller->name, .value = rota__sys_pid() };
+    draw(f, &e, "@M%nprocess_name\"%aname\":\"loop %d of process %r (%w%s)\"}@M%nthread_name\"%aname\":\"loop\"}",
+         loop->is_virtual ? ", virtual clock" : "", (int64_t)number + 1);
     if (sink->end == 0)
         f->buffer[0] = '[';
     int rc = write_at(sink, f->buffer, f->used, sink->end);
@@ -555,8 +477,7 @@ static void listen_to(rota_loop *loop) {
 
 /* Ends what is open in the rows of tasks that still live. */
 static void end_row(void *loop, const rota_trace_event *e) {
-    struct rota__trace_file *f = ((rota_loop *)loop)->tracer.file;
-    slice_end(f, e->task, e);
+    draw(((rota_loop *)loop)->tracer.file, e, "@E", NULL, 0);
 }
 
 static void end_rows(rota_loop *loop, struct rota__trace_file *f) {
@@ -606,7 +527,7 @@ int rota_trace_to_file(rota_loop *loop, const char *path) {
     struct sink *sink = rota__alloc(&loop->allocator, sizeof *sink);
     if (!sink)
         return -ENOMEM;
-    *sink = (struct sink){ .lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1 };
+    *sink = (struct sink){ .lock = PTHREAD_MUTEX_INITIALIZER };
     rc = open_sink(loop, sink, path, false);
     if (rc == 0)
         rc = join(loop, sink);
@@ -625,7 +546,7 @@ int rota_trace_to_file(rota_loop *loop, const char *path) {
  * that is not there. */
 void rota__trace_forked(void) {
     close_fd(&environment);
-    environment = (struct sink){ .lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1 };
+    environment = (struct sink){ .lock = PTHREAD_MUTEX_INITIALIZER };
 }
 
 /* All loops of the process share one file. */
@@ -635,7 +556,7 @@ void rota__trace_from_environment(rota_loop *loop) {
         return;
     pthread_mutex_lock(&environment.lock);
     int rc = environment.error;
-    if (rc == 0 && environment.fd < 0)
+    if (rc == 0 && !environment.is_open)
         rc = open_sink(loop, &environment, path, rota__forks != 0);
     if (rc == 0)
         rc = join(loop, &environment);
