@@ -117,6 +117,15 @@ void rota__quiet_end(struct rota__quiet *q, ssize_t result) {
 
 /* ---- one try ---- */
 
+static inline bool is_socket(const struct rota__fd *slot) {
+    return slot->kind == ROTA__FD_TCP || slot->kind == ROTA__FD_SOCKET;
+}
+
+/* False when a try gave -EAGAIN and no event has come since: then the system need not be asked. */
+static inline bool may_be_ready(const struct rota__fd *slot, unsigned direction) {
+    return !(slot->registered & direction) || slot->ready & direction;
+}
+
 static struct msghdr message(const struct iovec *iov, int n) {
     struct msghdr msg;
     memset(&msg, 0, sizeof msg);
@@ -125,11 +134,13 @@ static struct msghdr message(const struct iovec *iov, int n) {
     return msg;
 }
 
+static inline ssize_t try_piece(int fd, unsigned direction, void *buf, size_t n) {
+    return direction == ROTA_READ ? rota__sys_recv(fd, buf, n, MSG_DONTWAIT) : rota__sys_send(fd, buf, n, MSG_DONTWAIT);
+}
+
 static inline ssize_t try_socket(int fd, unsigned direction, const struct iovec *iov, int n) {
-    if (n == 1 && direction == ROTA_READ)
-        return rota__sys_recv(fd, iov->iov_base, iov->iov_len, MSG_DONTWAIT);
     if (n == 1)
-        return rota__sys_send(fd, iov->iov_base, iov->iov_len, MSG_DONTWAIT);
+        return try_piece(fd, direction, iov->iov_base, iov->iov_len);
     struct msghdr msg = message(iov, n);
     return direction == ROTA_READ ? rota__sys_recvmsg(fd, &msg, MSG_DONTWAIT)
                                   : rota__sys_sendmsg(fd, &msg, MSG_DONTWAIT);
@@ -220,12 +231,11 @@ static __attribute__((noinline)) ssize_t try_any(rota_loop *loop, int fd, unsign
             return rc;
         if (wanted == 0 && direction == ROTA_READ)
             return read_nothing(fd);
-        if (slot->registered & direction && !(slot->ready & direction) && wanted > 0)
+        if (!may_be_ready(slot, direction) && wanted > 0)
             return -EAGAIN;
         ssize_t r;
         do
-            r = slot->kind == ROTA__FD_TCP || slot->kind == ROTA__FD_SOCKET ? try_socket(fd, direction, iov, n)
-                                                                            : try_other(slot, fd, direction, iov, n);
+            r = is_socket(slot) ? try_socket(fd, direction, iov, n) : try_other(slot, fd, direction, iov, n);
         while (r == -EINTR);
         if (r == -ENOTSOCK && !again) {
             /* The number was closed behind our back, and is something else now. */
@@ -239,18 +249,22 @@ static __attribute__((noinline)) ssize_t try_any(rota_loop *loop, int fd, unsign
 
 /* Nearly all calls are for one piece and a socket that is known, and then this is all. What is special is begun again
  * there, where it is seen to: no bytes have been transferred then. */
-ssize_t rota__fd_try(rota_loop *loop, int fd, unsigned direction, const struct iovec *iov, int n) {
+static inline ssize_t try_usual(rota_loop *loop, int fd, unsigned direction, const struct iovec *iov, int n) {
     struct rota__fd *slot = rota__fd_find(&loop->fds, fd);
-    bool usual = slot && (slot->kind == ROTA__FD_TCP || slot->kind == ROTA__FD_SOCKET) && n == 1 && iov->iov_len > 0;
+    bool usual = slot && is_socket(slot) && n == 1 && iov->iov_len > 0;
     if (__builtin_expect(!usual, 0))
         return try_any(loop, fd, direction, iov, n);
-    if (slot->registered & direction && !(slot->ready & direction))
+    if (!may_be_ready(slot, direction))
         return -EAGAIN;
-    ssize_t r = try_socket(fd, direction, iov, 1);
+    ssize_t r = try_piece(fd, direction, iov->iov_base, iov->iov_len);
     if (__builtin_expect(r == -EINTR || r == -ENOTSOCK, 0))
         return try_any(loop, fd, direction, iov, n);
     remember(slot, direction, r, iov->iov_len);
     return r;
+}
+
+ssize_t rota__fd_try(rota_loop *loop, int fd, unsigned direction, const struct iovec *iov, int n) {
+    return try_usual(loop, fd, direction, iov, n);
 }
 
 /* ---- parking on a descriptor ---- */
@@ -288,7 +302,7 @@ int rota__fd_wait(rota_task *task, int fd, unsigned events, const char *what) {
     struct fd_wait w;
     w.task = task;
     w.closed = false;
-    rota_watcher_init(&w.watcher, fd, events, fd_event, &w);
+    rota__watcher_set(&w.watcher, fd, events, fd_event, &w);
     rc = rota__watch(task->loop, &w.watcher);
     if (rc < 0)
         return rc;
@@ -325,12 +339,12 @@ ssize_t rota__fd_call(rota_task *task, int fd, unsigned direction, const char *w
         if (rc < 0)
             return rc;
         ssize_t r = -EAGAIN;
-        if (!(slot->registered & direction) || slot->ready & direction)
+        if (may_be_ready(slot, direction))
             do
                 r = op(arg);
             while (r == -EINTR);
         if (r != -EAGAIN) {
-            if (r == -ENOTSOCK && (slot->kind == ROTA__FD_TCP || slot->kind == ROTA__FD_SOCKET))
+            if (r == -ENOTSOCK && is_socket(slot))
                 rota__fd_fresh(task->loop, fd, ROTA__FD_UNKNOWN, 0); /* the number was closed behind our back */
             return r;
         }
@@ -345,7 +359,7 @@ ssize_t rota__fd_call(rota_task *task, int fd, unsigned direction, const char *w
 
 /* ---- reading and writing ---- */
 
-static ssize_t transfer(int fd, unsigned direction, const struct iovec *iov, int n) {
+static __attribute__((noinline)) ssize_t transfer(int fd, unsigned direction, const struct iovec *iov, int n) {
     rota_task *task;
     int rc = rota__enter_again(&task);
     if (rc < 0)
@@ -358,16 +372,54 @@ static ssize_t transfer(int fd, unsigned direction, const struct iovec *iov, int
     return r;
 }
 
+static __attribute__((noinline)) ssize_t transfer_buffer(int fd, unsigned direction, void *buf, size_t n) {
+    struct iovec iov = {buf, n};
+    return transfer(fd, direction, &iov, 1);
+}
+
+/* After -EAGAIN of a socket, which is a socket still when an event has come, or whatever now has its number. */
+static __attribute__((noinline)) ssize_t retry_buffer(rota_task *task, int fd, unsigned direction, void *buf, size_t n) {
+    ssize_t r;
+    do {
+        int rc = rota__fd_wait(task, fd, direction, direction == ROTA_READ ? "reading from" : "writing to");
+        if (rc < 0)
+            return rc;
+        struct iovec iov = {buf, n};
+        r = try_usual(task->loop, fd, direction, &iov, 1);
+    } while (r == -EAGAIN);
+    return r;
+}
+
+/* The usual call, in few instructions: for a socket that is known. All else is begun there. */
+static inline ssize_t transfer_piece(int fd, unsigned direction, void *buf, size_t n) {
+    rota_loop *loop = rota__current;
+    rota_task *task = loop ? loop->running : NULL;
+    struct rota__fd *slot = task ? rota__fd_find(&loop->fds, fd) : NULL;
+    n = n < ROTA__TRANSFER_MAX ? n : ROTA__TRANSFER_MAX;
+    if (slot && is_socket(slot) && n > 0 && loop->now < task->due) {
+        ssize_t r = -EAGAIN;
+        if (may_be_ready(slot, direction)) {
+            r = try_piece(fd, direction, buf, n);
+            remember(slot, direction, r, n);
+        }
+        if (r == -EAGAIN)
+            return retry_buffer(task, fd, direction, buf, n);
+        if (r >= 0)
+            rota__fast(task);
+        if (__builtin_expect(r != -EINTR && r != -ENOTSOCK, 1))
+            return r; /* of an error the system may tell only once */
+    }
+    return transfer_buffer(fd, direction, buf, n);
+}
+
 ssize_t rota_read(int fd, void *buf, size_t n) {
     rota__leave_forgotten();
-    struct iovec iov = {buf, n < ROTA__TRANSFER_MAX ? n : ROTA__TRANSFER_MAX};
-    return transfer(fd, ROTA_READ, &iov, 1);
+    return transfer_piece(fd, ROTA_READ, buf, n);
 }
 
 ssize_t rota_write(int fd, const void *buf, size_t n) {
     rota__leave_forgotten();
-    struct iovec iov = {(void *)(uintptr_t)buf, n < ROTA__TRANSFER_MAX ? n : ROTA__TRANSFER_MAX};
-    return transfer(fd, ROTA_WRITE, &iov, 1);
+    return transfer_piece(fd, ROTA_WRITE, (void *)(uintptr_t)buf, n);
 }
 
 /* sendmsg calls too long a vector EMSGSIZE, writev EINVAL, and both take an empty one or not: one answer here. */
@@ -413,17 +465,28 @@ int rota_read_exact(int fd, void *buf, size_t n, size_t *done) {
     return r < 0 ? (int)r : sum < n ? -EPIPE : 0;
 }
 
-int rota_write_all(int fd, const void *buf, size_t n, size_t *done) {
-    rota__leave_forgotten();
+/* What the first write of a write_all left. */
+static __attribute__((noinline)) int write_rest(int fd, const char *buf, size_t n, size_t *done, ssize_t r) {
     size_t sum = 0;
-    ssize_t r;
-    do {
-        r = rota_write(fd, (const char *)buf + sum, n - sum);
-        sum += r > 0 ? (size_t)r : 0;
-    } while (r > 0 && sum < n);
+    while (r > 0) {
+        sum += (size_t)r;
+        if (sum == n)
+            break;
+        r = rota_write(fd, buf + sum, n - sum);
+    }
     if (done)
         *done = sum;
     return r < 0 ? (int)r : sum < n ? -EIO : 0; /* a write of more than nothing that takes nothing: broken device */
+}
+
+int rota_write_all(int fd, const void *buf, size_t n, size_t *done) {
+    rota__leave_forgotten();
+    ssize_t r = transfer_piece(fd, ROTA_WRITE, (void *)(uintptr_t)buf, n);
+    if (__builtin_expect(r < 0 || (size_t)r < n, 0))
+        return write_rest(fd, buf, n, done, r);
+    if (done)
+        *done = n;
+    return 0;
 }
 
 /* ---- poll ---- */
@@ -554,7 +617,7 @@ static int look_for_listener(int fd) {
 }
 
 static int accept_once(struct rota__fd *slot, int fd, struct sockaddr *addr, socklen_t *len) {
-    if (slot->registered & ROTA_READ && !(slot->ready & ROTA_READ))
+    if (!may_be_ready(slot, ROTA_READ))
         return -EAGAIN;
     if (!(slot->flags & ROTA__FD_NONBLOCKING)) {
         int rc = rota__sys_is_nonblocking(fd);

@@ -78,7 +78,7 @@ static unsigned wanted(const rota_watcher *w, unsigned ready) {
     return ready & (w->events | ROTA_EOF | ROTA_ERROR);
 }
 
-static void call_watched(rota_loop *loop, rota_watcher *w, unsigned ready) {
+static __attribute__((noinline, cold)) void call_watched(rota_loop *loop, rota_watcher *w, unsigned ready) {
     void (*fn)(rota_watcher *, unsigned, void *) = w->fn;
     int fd = w->fd;
     rota__step_begin(loop);
@@ -89,13 +89,12 @@ static void call_watched(rota_loop *loop, rota_watcher *w, unsigned ready) {
         rota__step_end(loop, (uintptr_t)fn);
 }
 
-static void call(rota_loop *loop, rota_watcher *w, unsigned ready) {
+static inline void call(rota_loop *loop, rota_watcher *w, unsigned ready) {
     loop->counts.callbacks++;
-    if (__builtin_expect(loop->watched, 0)) {
+    if (__builtin_expect(loop->watched, 0))
         call_watched(loop, w, ready);
-        return;
-    }
-    w->fn(w, ready, w->arg);
+    else
+        w->fn(w, ready, w->arg);
 }
 
 void rota__fd_run_again(rota_loop *loop) {
@@ -206,7 +205,19 @@ static int watch(rota_loop *loop, rota_watcher *w, bool anew) {
 
 /* A task waits because it saw -EAGAIN, and forgot the readiness that was remembered: asking the kernel again would
  * be a system call for nothing. Only debug mode does, to find out who closes behind the loop's back. */
-int rota__watch(rota_loop *loop, rota_watcher *w) { return watch(loop, w, loop->debug); }
+int rota__watch(rota_loop *loop, rota_watcher *w) {
+    struct rota__fd *slot = rota__fd_find(&loop->fds, w->fd);
+    /* What `watch` would do in the steady state: the kernel knows, there is no news, and nobody else waits or is told of a
+     * close. */
+    if (slot && w->events == ROTA_READ && slot->registered & ~slot->ready & ROTA_READ && !slot->reader &&
+        !loop->closing && !loop->debug) {
+        slot->reader = w;
+        w->state_ = WATCHER_STARTED;
+        loop->watchers++;
+        return 0;
+    }
+    return watch(loop, w, loop->debug);
+}
 
 int rota__watch_aside(rota_loop *loop, rota_watcher *w) {
     int rc = watch(loop, w, true);
@@ -310,13 +321,14 @@ void rota__fd_event(rota_loop *loop, int fd, uint32_t generation, unsigned ready
     loop->stale_events = 0;
     slot->ready |= (uint8_t)ready;
     rota_watcher *w = slot->reader;
-    if (w && wanted(w, ready))
-        call(loop, w, wanted(w, ready));
+    unsigned news = w ? wanted(w, ready) : 0;
+    if (news)
+        call(loop, w, news);
     /* The reader may have closed the descriptor, or stopped the writer: look again. */
-    if (slot->generation != generation || slot->writer == w)
+    if (!slot->writer || slot->generation != generation || slot->writer == w)
         return;
     w = slot->writer;
-    if (w && ready & (ROTA_WRITE | ROTA_ERROR))
+    if (ready & (ROTA_WRITE | ROTA_ERROR))
         call(loop, w, wanted(w, ready));
 }
 
@@ -330,14 +342,8 @@ void rota__fd_check_stale(rota_loop *loop) {
 
 void rota_watcher_init(rota_watcher *w, int fd, unsigned events,
                        void (*fn)(rota_watcher *watcher, unsigned ready, void *arg), void *arg) {
-    if (!w)
-        return;
-    w->next_ = NULL;
-    w->fn = fn;
-    w->arg = arg;
-    w->fd = fd;
-    w->events = (uint16_t)events;
-    w->state_ = 0;
+    if (w)
+        rota__watcher_set(w, fd, events, fn, arg);
 }
 
 int rota_watcher_start(rota_loop *loop, rota_watcher *w) {

@@ -46,8 +46,8 @@ struct rota__fd_table {
 };
 
 static inline struct rota__fd *rota__fd_find(const struct rota__fd_table *t, int fd) {
-    size_t page = (size_t)(unsigned)fd >> ROTA__FD_PAGE_BITS;
-    if (fd < 0 || page >= t->n_pages || !t->pages[page])
+    size_t page = (size_t)(unsigned)fd >> ROTA__FD_PAGE_BITS; /* of a negative one, beyond any table */
+    if (page >= t->n_pages || !t->pages[page])
         return NULL;
     return &t->pages[page][(unsigned)fd & (ROTA__FD_PAGE - 1)];
 }
@@ -59,6 +59,16 @@ void rota__fd_table_free(struct rota__fd_table *t, const rota_allocator *a);
 /* The descriptor was just created by the library: whatever the slot held was left by somebody who closed the
  * number behind our back. */
 void rota__fd_fresh(rota_loop *loop, int fd, unsigned kind, unsigned flags);
+
+static inline void rota__watcher_set(rota_watcher *w, int fd, unsigned events,
+                                     void (*fn)(rota_watcher *watcher, unsigned ready, void *arg), void *arg) {
+    w->next_ = NULL;
+    w->fn = fn;
+    w->arg = arg;
+    w->fd = fd;
+    w->events = (uint16_t)events;
+    w->state_ = 0;
+}
 
 /* As rota_watcher_start and _stop, without checks of the loop. */
 int rota__watch(rota_loop *loop, rota_watcher *watcher);

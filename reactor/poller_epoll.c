@@ -166,11 +166,9 @@ static int poller_renew(rota_loop *loop) {
 /* ---- waiting ---- */
 
 static unsigned readiness(uint32_t events) {
-    unsigned ready = 0;
-    if (events & EPOLLIN)
-        ready |= ROTA_READ;
-    if (events & EPOLLOUT)
-        ready |= ROTA_WRITE;
+    unsigned ready = (events & EPOLLIN ? ROTA_READ : 0) | (events & EPOLLOUT ? ROTA_WRITE : 0);
+    if (__builtin_expect(!(events & ~(uint32_t)(EPOLLIN | EPOLLOUT)), 1))
+        return ready;
     if (events & EPOLLPRI)
         ready |= ROTA_PRIORITY;
     if (events & EPOLLRDHUP)
