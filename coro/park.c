@@ -51,13 +51,10 @@ static __attribute__((noinline, cold)) void enters_watched(rota_loop *loop, rota
         rota__trace_enters(entry);
 }
 
-static inline __attribute__((always_inline)) int switch_to(rota_loop *loop, rota_ready *entry,
-                                                           ROTA__SANITIZE_FIBER *fiber, void **save) {
-    rota__ready_drop(&loop->ready, entry);
-    rota_task *next = (rota_task *)entry; /* its first member */
+/* Of the stack that is left only *save is kept; whoever it belongs to is queued somewhere or has ended. */
+static inline __attribute__((always_inline)) int enter(rota_loop *loop, rota_task *next, ROTA__SANITIZE_FIBER *fiber,
+                                                       void **save) {
     loop->running = next;
-    if (save == &next->ready.hint_)
-        return next->woken; /* it was the only one, and is the next one */
     return rota__fiber_switch(fiber, save, rota__task_fiber(next), next->ready.hint_, next->woken);
 }
 
@@ -73,17 +70,34 @@ static __attribute__((noinline)) int switch_slowly(rota_loop *loop, ROTA__SANITI
         if (loop->watched)
             enters_watched(loop, entry);
     }
-    return switch_to(loop, entry, fiber, save);
+    rota__ready_drop_unmarked(&loop->ready);
+    rota_task *next = (rota_task *)entry; /* its first member */
+    if (save != &next->ready.hint_)
+        return enter(loop, next, fiber, save);
+    loop->running = next;
+    return next->woken; /* it was the only one, and is the next one */
 }
 
-/* Leaves the running task, whose context goes to *save, and which either is queued somewhere or has ended. */
+/* The usual next step, counted: from here to the next task in the ring, which stays there. NULL when it is not that
+ * simple; a budget that is spent is found so once more then, and given anew. */
+static inline __attribute__((always_inline)) rota_task *usual_next(rota_loop *loop) {
+    rota_ready *entry;
+    if (__builtin_expect(rota__ready_in_ring(&loop->ready) == 0, 0))
+        return NULL;
+    entry = rota__ready_first(&loop->ready);
+    if (__builtin_expect(entry->run_ != rota__task_run, 0))
+        return NULL;
+    return __builtin_expect(--loop->budget <= 0, 0) ? NULL : (rota_task *)entry; /* its first member */
+}
+
+/* Leaves the running task, whose context goes to *save, and which has ended or waits: it is not queued. */
 static inline __attribute__((always_inline)) int switch_away(rota_loop *loop, ROTA__SANITIZE_FIBER *fiber,
                                                              void **save) {
-    rota_ready *entry = rota__ready_first(&loop->ready);
-    if (__builtin_expect(!entry || entry->run_ != rota__task_run || loop->budget <= 1, 0))
+    rota_task *next = usual_next(loop);
+    if (__builtin_expect(!next, 0))
         return switch_slowly(loop, fiber, save);
-    loop->budget--;
-    return switch_to(loop, entry, fiber, save);
+    rota__ready_drop_unmarked(&loop->ready);
+    return enter(loop, next, fiber, save);
 }
 
 /* From the loop's stack into a task. */
@@ -130,23 +144,32 @@ int rota__park(rota_task *task, struct rota__wait *wait) {
     wait->task = task;
     task->wait = wait;
     task->fast = ROTA__FAST_CALLS;
-    int64_t when = time_to_watch(task, wait);
-    if (__builtin_expect(when != ROTA_FOREVER || task->flags & ROTA__TASK_CANARY, 0))
-        return park_slowly(task, when);
+    if (__builtin_expect(task->due != ROTA_FOREVER || wait->until != ROTA_FOREVER, 0) ||
+        __builtin_expect(task->flags & ROTA__TASK_CANARY, 0))
+        return park_slowly(task, time_to_watch(task, wait));
     ROTA__SANITIZE_FIBER here;
     return switch_away(task->loop, own_fiber(task, &here), &task->ready.hint_);
 }
 
+/* As switch_slowly. */
+static __attribute__((noinline)) bool wake_slowly(rota_task *task, int value) {
+    if (task->flags & ROTA__TASK_TIMED)
+        rota__task_watch(task, ROTA_FOREVER);
+    rota__ready_push_unmarked(&task->loop->ready, &task->ready);
+    if (task->loop->on_push)
+        rota__woken_slowly(task, value);
+    return true;
+}
+
 bool rota__wake(rota_task *task, int value) {
+    rota_loop *loop = task->loop;
     if (!task->wait)
         return false;
     task->wait = NULL;
     task->woken = value;
-    if (task->flags & ROTA__TASK_TIMED)
-        rota__task_watch(task, ROTA_FOREVER);
-    rota__ready_push(&task->loop->ready, &task->ready);
-    if (__builtin_expect(task->loop->on_push, 0))
-        rota__woken_slowly(task, value);
+    if (__builtin_expect(task->flags & ROTA__TASK_TIMED || loop->on_push || !rota__ready_has_room(&loop->ready), 0))
+        return wake_slowly(task, value);
+    rota__ready_push_unmarked(&loop->ready, &task->ready);
     return true;
 }
 
@@ -154,16 +177,17 @@ void rota__wait_leave(struct rota__wait *wait) {
     rota__wait_remove((struct rota__wait **)(uintptr_t)wait->on, wait);
 }
 
-static void breathe(rota_task *task) {
+/* No foreign loop sleeps while a task runs: nobody has to be told that there is work. */
+static inline __attribute__((always_inline)) int breathe(rota_task *task, ROTA__SANITIZE_FIBER *here) {
     task->woken = 0;
     task->fast = ROTA__FAST_CALLS;
-    rota__loop_push(task->loop, &task->ready);
+    rota__ready_push_unmarked(&task->loop->ready, &task->ready);
+    return switch_slowly(task->loop, own_fiber(task, here), &task->ready.hint_);
 }
 
 void rota__breathe(rota_task *task) {
-    breathe(task);
     ROTA__SANITIZE_FIBER here;
-    (void)switch_away(task->loop, own_fiber(task, &here), &task->ready.hint_);
+    (void)breathe(task, &here);
 }
 
 /* As switch_slowly. frame: the caller's, for rota__enter. */
@@ -172,22 +196,36 @@ static __attribute__((noinline)) int yield_slowly(const void *frame) {
     int rc = rota__enter_from(&self, frame);
     if (rc < 0)
         return rc;
-    breathe(self);
     ROTA__SANITIZE_FIBER here;
-    return switch_away(self->loop, own_fiber(self, &here), &self->ready.hint_);
+    return breathe(self, &here);
 }
 
+/* The same where the yield is not refused, but has no task to go to straight away; often because there is no other. */
+static __attribute__((noinline)) int yield_unusually(rota_task *self) {
+    rota_loop *loop = self->loop;
+    if (rota__ready_empty(&loop->ready) && --loop->budget > 0) {
+        rota__ready_step(&loop->ready);
+        self->fast = ROTA__FAST_CALLS;
+        return 0;
+    }
+    ROTA__SANITIZE_FIBER here;
+    return breathe(self, &here);
+}
+
+/* Takes the place of the next one in the ring: so there is room, and it is not its own successor. */
 int rota_yield(void) {
     rota_loop *loop = rota__current;
     rota_task *self = loop ? loop->running : NULL;
-    if (__builtin_expect(!self || self->depth || loop->now >= self->due || loop->foreign_idle, 0) ||
-        __builtin_expect(!rota__ready_has_room(&loop->ready), 0))
+    if (__builtin_expect(!self || self->depth || loop->now >= self->due, 0))
         return yield_slowly(__builtin_dwarf_cfa());
+    rota_task *next = loop->ready.list_first ? NULL : usual_next(loop);
+    if (__builtin_expect(!next, 0))
+        return yield_unusually(self);
     self->woken = 0;
     self->fast = ROTA__FAST_CALLS;
-    rota__ready_push_ring(&loop->ready, &self->ready);
+    rota__ready_exchange(&loop->ready, &self->ready);
     ROTA__SANITIZE_FIBER here;
-    return switch_away(loop, own_fiber(self, &here), &self->ready.hint_);
+    return enter(loop, next, own_fiber(self, &here), &self->ready.hint_);
 }
 
 /* A child that starts eagerly runs until it first stops; its spawner, at the front of the queue, is next. */

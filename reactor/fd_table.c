@@ -225,6 +225,7 @@ int rota__watch_aside(rota_loop *loop, rota_watcher *w) {
         return rc;
     w->state_ |= WATCHER_ASIDE;
     loop->watchers--;
+    loop->watchers_aside++;
     return 0;
 }
 
@@ -237,6 +238,7 @@ void rota__unwatch(rota_loop *loop, rota_watcher *w) {
     if (w->state_ & WATCHER_AGAIN)
         again_remove(loop, w);
     loop->watchers -= !(w->state_ & WATCHER_ASIDE);
+    loop->watchers_aside -= (w->state_ & WATCHER_ASIDE) != 0;
     w->state_ = 0;
 }
 

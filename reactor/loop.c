@@ -129,10 +129,17 @@ static int poll_virtual(rota_loop *loop, int64_t wait_ns) {
     return 0;
 }
 
+/* Between two rounds of ready work the kernel is asked only if somebody could be told something: whoever watches a
+ * descriptor, or the foreign loop that polls ours. What other threads and signal handlers leave is in memory, and an
+ * edge that nobody watches for is as good in a later turn. */
+static int look(rota_loop *loop) {
+    return loop->watchers || loop->watchers_aside || loop->is_foreign ? rota__poll_rounds(loop, 0) : 0;
+}
+
 static int poll_real(rota_loop *loop, int64_t wait_ns) {
-    int64_t timeout = sleeps(loop, wait_ns) ? wait_ns : 0;
-    if (must_not_wait(loop) || !rota__loop_alive(loop))
-        timeout = 0;
+    if (must_not_wait(loop))
+        return look(loop);
+    int64_t timeout = sleeps(loop, wait_ns) && rota__loop_alive(loop) ? wait_ns : 0;
     if (timeout > 0) {
         /* A bound is enough: too early a look at the clock costs a turn, the exact answer a scan of timers. */
         int64_t next = rota__timers_wake(&loop->timers);

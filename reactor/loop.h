@@ -99,6 +99,7 @@ struct rota_loop {
     size_t watchers;              /* what keeps the loop alive: started watchers, */
     size_t n_signals;             /* signal watchers, */
     size_t jobs;                  /* and jobs of threads (plus timers, ready work and open remotes) */
+    size_t watchers_aside;        /* started watchers that do not */
 
     struct rota__garbage *garbage;
     struct rota__owned *owned;

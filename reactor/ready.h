@@ -7,7 +7,8 @@
  * everything pushed goes behind it, so order is kept.
  *
  * An entry is in the queue at most once. next_ says where: NULL not queued, odd: the ring position << 1 | 1,
- * even: the next one in the list (or ROTA__READY_LAST).
+ * even: the next one in the list (or ROTA__READY_LAST). Of an entry whose owner never asks whether it is queued, never
+ * takes it out and never posts it (a task's), nothing is noted in the ring: see rota__ready_push_unmarked.
  */
 #ifndef ROTA_REACTOR_READY_H
 #define ROTA_REACTOR_READY_H
@@ -22,8 +23,11 @@ enum { ROTA__PREFETCH_ENTRY = 16, ROTA__PREFETCH_HINT = 8 };
 
 struct rota__ready_queue {
     rota_ready **ring;     /* mask + 1 places */
-    uint32_t head, tail;   /* positions; they wrap */
+    /* Positions; they wrap. Not side by side: a compiler would load both as one vector, and wait for the halves that
+     * were stored a moment ago. */
+    uint32_t head;
     uint32_t mask;
+    uint32_t tail;
     rota_ready *list_first, *list_last;  /* behind the ring */
     rota_ready hole;       /* stands in the ring for an entry that was removed */
     uint64_t holes;        /* that were met, ever */
@@ -89,15 +93,19 @@ static inline bool rota__ready_has_room(const struct rota__ready_queue *q) {
     return q->tail - q->head <= q->mask && !q->list_first;
 }
 
-/* Where there is room. */
-static inline void rota__ready_push_ring(struct rota__ready_queue *q, rota_ready *entry) {
+static inline void rota__ready_push(struct rota__ready_queue *q, rota_ready *entry) {
+    if (__builtin_expect(!rota__ready_has_room(q), 0)) {
+        rota__ready_push_list(q, entry);
+        return;
+    }
     rota__ready_mark(entry, (rota_ready *)((uintptr_t)q->tail << 1 | 1));
     q->ring[q->tail++ & q->mask] = entry;
 }
 
-static inline void rota__ready_push(struct rota__ready_queue *q, rota_ready *entry) {
+/* The same for an entry that nobody asks where it is. */
+static inline void rota__ready_push_unmarked(struct rota__ready_queue *q, rota_ready *entry) {
     if (__builtin_expect(rota__ready_has_room(q), 1))
-        rota__ready_push_ring(q, entry);
+        q->ring[q->tail++ & q->mask] = entry;
     else
         rota__ready_push_list(q, entry);
 }
@@ -123,15 +131,41 @@ static inline rota_ready *rota__ready_peek(struct rota__ready_queue *q) {
     return q->ring[q->head & q->mask];
 }
 
-/* Drops the entry that peek returned. */
+/* Always in line: compilers take a call of a function that only fetches ahead for one that does nothing. */
+static inline __attribute__((always_inline)) void rota__ready_fetch_ahead(const struct rota__ready_queue *q,
+                                                                          uint32_t head, uint32_t n) {
+    if (n > ROTA__PREFETCH_ENTRY) {
+        __builtin_prefetch(q->ring[(head + ROTA__PREFETCH_ENTRY) & q->mask]);
+        __builtin_prefetch(q->ring[(head + ROTA__PREFETCH_HINT) & q->mask]->hint_);
+    }
+}
+
+/* Drops the entry that first or peek returned. */
+static inline void rota__ready_drop_unmarked(struct rota__ready_queue *q) {
+    uint32_t head = ++q->head;
+    rota__ready_fetch_ahead(q, head, q->tail - head);
+}
+
 static inline void rota__ready_drop(struct rota__ready_queue *q, rota_ready *entry) {
     /* From here another thread may post it again: what was done with it before comes first. */
     __atomic_store_n(&entry->next_, NULL, __ATOMIC_RELEASE);
+    rota__ready_drop_unmarked(q);
+}
+
+/* Of an empty queue: one that came and went at once. Steps are counted by positions. */
+static inline void rota__ready_step(struct rota__ready_queue *q) {
     q->head++;
-    if (q->tail - q->head > ROTA__PREFETCH_ENTRY) {
-        __builtin_prefetch(q->ring[(q->head + ROTA__PREFETCH_ENTRY) & q->mask]);
-        __builtin_prefetch(q->ring[(q->head + ROTA__PREFETCH_HINT) & q->mask]->hint_);
-    }
+    q->tail++;
+}
+
+/* Drops what first returned, and queues `entry`: there is room for it, as long as there is no list. Neither is one that
+ * somebody asks about. */
+static inline void rota__ready_exchange(struct rota__ready_queue *q, rota_ready *entry) {
+    uint32_t head = q->head, tail = q->tail;
+    q->ring[tail & q->mask] = entry;
+    q->head = head + 1;
+    q->tail = tail + 1;
+    rota__ready_fetch_ahead(q, head + 1, tail - head);
 }
 
 #endif

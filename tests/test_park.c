@@ -90,8 +90,39 @@ Task_test(park, no_time_or_a_past_time_only_yields) {
     cr_expect_eq(rota_sleep(INT64_MIN), 0);
     cr_expect_eq(rota_sleep_until(start), 0);
     cr_expect_eq(rota_sleep_until(0), 0);
+    cr_expect_eq(rota_sleep_until(-1), 0);
     cr_expect_eq(rota_sleep_until(INT64_MIN), 0);
     cr_expect_eq(since(start), 0);
+    return 0;
+}
+
+enum { MORE_THAN_THE_RING_HOLDS = 300 };
+static int flood_ran;
+
+static void run_in_order(rota_soon *soon, void *arg) {
+    (void)soon;
+    cr_expect_eq((int)(intptr_t)arg, flood_ran++);
+}
+
+Task_test(park, a_yield_goes_behind_what_is_queued_however_much_that_is) {
+    static rota_soon flood[MORE_THAN_THE_RING_HOLDS];
+    for (int i = 0; i < MORE_THAN_THE_RING_HOLDS; i++) {
+        rota_soon_init(&flood[i], run_in_order, (void *)(intptr_t)i);
+        cr_expect_eq(rota_soon_start(rota_loop_current(), &flood[i]), 0);
+    }
+    cr_expect_eq(rota_yield(), 0);
+    cr_expect_eq(flood_ran, MORE_THAN_THE_RING_HOLDS);
+    return 0;
+}
+
+Task_test(park, a_yield_to_nobody_is_a_step) {
+    rota_counters before, after;
+    cr_expect_eq(rota_loop_counters(rota_loop_current(), &before), 0);
+    for (int i = 0; i < 1000; i++)
+        cr_expect_eq(rota_yield(), 0);
+    cr_expect_eq(rota_loop_counters(rota_loop_current(), &after), 0);
+    cr_expect_eq(after.resumptions - before.resumptions, 1000);
+    cr_expect_geq(after.turns - before.turns, 3, "and each one takes from the budget");
     return 0;
 }
 

@@ -368,6 +368,41 @@ Test(trace, what_the_reactor_does_is_counted, .init = kit_open, .fini = kit_clos
     close(ends[1]);
 }
 
+static void run_on(rota_soon *soon, void *arg) {
+    (void)arg;
+    cr_expect_eq(rota_soon_start(loop, soon), 0);
+}
+
+static uint64_t polls_so_far(void) {
+    rota_counters c;
+    cr_expect_eq(rota_loop_counters(loop, &c), 0);
+    return c.polls;
+}
+
+/* Between two rounds of ready work the kernel has nothing to say where nobody watches a descriptor. */
+Test(trace, a_busy_loop_asks_the_kernel_only_for_watchers, .init = kit_open, .fini = kit_close) {
+    int ends[2], calls = 0;
+    make_pipe(ends);
+    rota_soon soon;
+    rota_watcher w;
+    rota_soon_init(&soon, run_on, NULL);
+    rota_watcher_init(&w, ends[0], ROTA_READ, read_all, &calls);
+    cr_assert_eq(rota_soon_start(loop, &soon), 0);
+    turn_once(ROTA_FOREVER);
+    cr_expect_eq(polls_so_far(), 0);
+    cr_assert_eq(rota_watcher_start(loop, &w), 0);
+    cr_assert_eq(write(ends[1], "x", 1), 1);
+    turn_once(ROTA_FOREVER);
+    cr_expect_eq(polls_so_far(), 1);
+    cr_expect_eq(calls, 1, "and sees what has come, however busy it is");
+    cr_expect_eq(rota_watcher_stop(loop, &w), 0);
+    turn_once(ROTA_FOREVER);
+    cr_expect_eq(polls_so_far(), 1);
+    cr_expect_eq(rota_soon_stop(loop, &soon), 0);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static intptr_t wait_a_second(void *unused) {
     (void)unused;
     rota_counters c;
