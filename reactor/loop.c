@@ -37,6 +37,7 @@ bool rota__loop_budget_spent(rota_loop *loop) {
 void rota__count_steps(rota_loop *loop) {
     struct rota__counts *counts = &loop->counts;
     counts->steps += (uint64_t)(int64_t)(int32_t)(loop->ready.head - counts->steps_head);
+    rota__ready_rewind(&loop->ready);
     counts->steps_head = loop->ready.head;
 }
 

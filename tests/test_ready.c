@@ -149,6 +149,19 @@ Test(ready, positions_may_wrap, .init = begin, .fini = end) {
 }
 
 /* Against an array: random pushes, pops, removals, growth with and without memory. */
+/* Of a ring with room for many, few places are used as long as few entries are ready at a time. */
+Test(ready, rewound_it_begins_at_its_first_place, .init = begin, .fini = end) {
+    static rota_ready entries[2];
+    push_all(entries, 2);
+    cr_assert_eq(pop(), &entries[0]);
+    rota__ready_rewind(&q);
+    cr_assert_eq(pop(), &entries[1], "nothing is lost where there is something");
+    rota__ready_rewind(&q);
+    push_all(entries, 1);
+    cr_expect_eq(q.ring[0], &entries[0]);
+    cr_assert_eq(pop(), &entries[0]);
+}
+
 Test(ready, behaves_like_a_list, .init = begin, .fini = end) {
     enum { N = 400 };
     static rota_ready entries[N];
