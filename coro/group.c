@@ -83,7 +83,7 @@ intptr_t rota_group_end(rota_group *group, intptr_t v) {
     if (self->due != INT64_MIN && self->loop->now >= self->due)
         rota__scope_expire(self);
     if (group->running_ && group->scope.flags_ & ROTA__SCOPE_NO_SUSPEND)
-        rota__scope_will_suspend(self);
+        rota__scope_suspends(self);
     while (group->running_) {
         struct rota__wait wait = { .what = rota__waits_for_group, .on = group, .until = ROTA_FOREVER };
         group->waiter_ = &wait;

@@ -130,12 +130,14 @@ static int64_t time_to_watch(const rota_task *task, const struct rota__wait *wai
     return task->due != INT64_MIN && task->due < wait->until ? task->due : wait->until;
 }
 
+void rota__task_watch(rota_task *task, int64_t when) { rota__task_watch_inline(task, when); }
+
 /* As switch_slowly: for what is not usual. */
 static __attribute__((noinline)) int park_slowly(rota_task *task, int64_t when) {
     if (task->flags & ROTA__TASK_CANARY)
         check_canary(task);
     if (when != ROTA_FOREVER)
-        rota__task_watch(task, when);
+        rota__task_watch_inline(task, when);
     ROTA__SANITIZE_FIBER here;
     return switch_away(task->loop, own_fiber(task, &here), &task->ready.hint_);
 }
@@ -154,7 +156,7 @@ int rota__park(rota_task *task, struct rota__wait *wait) {
 /* As switch_slowly. */
 static __attribute__((noinline)) bool wake_slowly(rota_task *task, int value) {
     if (task->flags & ROTA__TASK_TIMED)
-        rota__task_watch(task, ROTA_FOREVER);
+        rota__task_watch_inline(task, ROTA_FOREVER);
     rota__ready_push_unmarked(&task->loop->ready, &task->ready);
     if (task->loop->on_push)
         rota__woken_slowly(task, value);

@@ -444,7 +444,7 @@ void rota__task_finish(rota_task *task, intptr_t value) {
     if (group) {
         if (!(task->flags & ROTA__TASK_HANDLE) && group->options_.keep_going)
             report_unawaited(task, value);
-        rota__group_child_done(group, task, value);
+        rota__tasks_of(loop)->scope_calls->child_done(group, task, value);
     } else {
         rota__task_unlink(task);
         if (!(task->flags & ROTA__TASK_HANDLE))

@@ -118,6 +118,13 @@ struct rota__task_slab {
     rota_task tasks[];
 };
 
+/* What only tasks with scopes of their own come to: scope_block.c, group.c. */
+struct rota__scope_calls {
+    void (*repair)(rota_task *task, const rota_scope *until, const void *frame); /* see rota__scope_repair */
+    void (*suspends)(const rota_task *task);     /* in ROTA_NO_SUSPEND: reports it */
+    void (*child_done)(rota_group *group, rota_task *child, intptr_t value);     /* see rota__group_child_done */
+};
+
 /* The tasks of a loop. */
 struct rota__tasks {
     rota_loop *loop;
@@ -135,6 +142,7 @@ struct rota__tasks {
     struct rota_executor *executor;       /* the loop's own; NULL: none was needed yet (executor.c) */
     struct rota__port *ports;             /* to the executors that it uses; */
     void (*leave_executors)(rota_loop *); /* NULL: it never used one (whose code a static program need not have) */
+    const struct rota__scope_calls *scope_calls; /* NULL: no scope was begun (likewise) */
     ROTA__SANITIZE_FIBER fiber;           /* the loop's own stack */
     struct rota__overflow overflow;       /* report_overflow: see overflow.h */
     struct rota__stack adopted;           /* of the last task that ended on its caller's memory: only for */
@@ -201,8 +209,9 @@ static inline __attribute__((always_inline)) void rota__leave_forgotten(void) {
 int rota__park(rota_task *task, struct rota__wait *wait);
 
 /* Its timer is to look at the task at that time; ROTA_FOREVER: at none. A flag in the control block says whether it
- * runs, so that a wake-up need not touch the timer. */
-static inline void rota__task_watch(rota_task *task, int64_t when) {
+ * runs, so that a wake-up need not touch the timer. (Inline where it is often called: in park.c.) */
+void rota__task_watch(rota_task *task, int64_t when);
+static inline void rota__task_watch_inline(rota_task *task, int64_t when) {
     rota_timer *timer = &task->runner->timer;
     if (when != ROTA_FOREVER) {
         task->flags |= ROTA__TASK_TIMED;
@@ -339,11 +348,15 @@ void rota__locals_drop(rota_task *task);
 /* sync.c: a task that has ended still held mutexes, or read-write locks for writing */
 void rota__mutexes_abandoned(rota_task *task);
 
-/* scope.c */
+/* scope_block.c: what suspends in any case (the end of a group) is about to, in ROTA_NO_SUSPEND */
 void rota__scope_open(rota_task *task, rota_at at, rota_scope *scope, int64_t deadline, unsigned flags);
+void rota__scope_suspends(const rota_task *task);
+
+/* scope.c: what due_ must be; something else changed that it depends on */
+int64_t rota__scope_due(const rota_scope *scope);
+void rota__scope_changed(rota_scope *scope);
 void rota__scope_root(rota_task *task, rota_scope *outer, int64_t deadline, rota_at at);
 void rota__scope_cancel_loop(rota_loop *loop, const char *reason);
-void rota__scope_will_suspend(const rota_task *task);
 void rota__scope_expire(rota_task *task);    /* its due time has come */
 intptr_t rota__scope_convert(const rota_scope *scope, intptr_t value);
 enum {
