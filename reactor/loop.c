@@ -315,16 +315,11 @@ static const struct rota__poller *find_poller(const char *name) {
 }
 
 static int open_parts(rota_loop *loop) {
-    int rc = rota__ready_open(&loop->ready, &loop->allocator);
-    if (rc < 0)
-        return rc;
+    rota__ready_open(&loop->ready, loop->first_ready);
     loop->inbox = rota__inbox_new(&loop->allocator);
-    rc = loop->inbox ? loop->poller->open(loop) : -ENOMEM;
-    if (rc == 0)
-        return 0;
-    if (loop->inbox)
+    int rc = loop->inbox ? loop->poller->open(loop) : -ENOMEM;
+    if (rc < 0 && loop->inbox)
         rota__inbox_unref(loop->inbox);
-    rota__ready_close(&loop->ready, &loop->allocator);
     return rc;
 }
 

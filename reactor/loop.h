@@ -111,6 +111,7 @@ struct rota_loop {
     void (*report)(void *ctx, const rota_report *report);
     void *report_ctx;
     rota_loop_options options;
+    rota_ready *first_ready[ROTA__READY_FIRST];
 };
 
 extern _Thread_local rota_loop *rota__current __attribute__((tls_model("initial-exec")));

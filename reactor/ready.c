@@ -2,8 +2,6 @@
  * The order in which entries were pushed is kept through all of it. See ready.h. */
 #include "reactor/ready.h"
 
-enum { RING_MIN = 64 };
-
 static void run_hole(rota_ready *self) { rota__container_of(self, struct rota__ready_queue, hole)->holes++; }
 
 /* ---- entries that are told ---- */
@@ -23,18 +21,20 @@ void rota__ready_dropped(rota_ready *entry) {
 
 /* ---- the queue ---- */
 
-int rota__ready_open(struct rota__ready_queue *q, const rota_allocator *a) {
-    q->ring = rota__alloc(a, RING_MIN * sizeof *q->ring);
-    if (!q->ring)
-        return -ENOMEM;
+void rota__ready_open(struct rota__ready_queue *q, rota_ready **first) {
+    q->ring = q->first = first;
     q->head = q->tail = 0;
-    q->mask = RING_MIN - 1;
+    q->mask = ROTA__READY_FIRST - 1;
     q->list_first = q->list_last = NULL;
     q->hole.run_ = run_hole;
     q->hole.next_ = NULL;
     q->hole.hint_ = NULL;
     q->holes = 0;
-    return 0;
+}
+
+static void free_ring(const struct rota__ready_queue *q, const rota_allocator *a) {
+    if (q->ring != q->first)
+        rota__free(a, q->ring, ((size_t)q->mask + 1) * sizeof *q->ring);
 }
 
 void rota__ready_close(struct rota__ready_queue *q, const rota_allocator *a) {
@@ -43,7 +43,7 @@ void rota__ready_close(struct rota__ready_queue *q, const rota_allocator *a) {
         q->head++;
         rota__ready_dropped(entry);
     }
-    rota__free(a, q->ring, ((size_t)q->mask + 1) * sizeof *q->ring);
+    free_ring(q, a);
     q->ring = NULL;
 }
 
@@ -60,7 +60,7 @@ void rota__ready_reserve(struct rota__ready_queue *q, const rota_allocator *a, s
     uint32_t mask = (uint32_t)capacity - 1;
     for (uint32_t p = q->head; p != q->tail; p++)
         ring[p & mask] = q->ring[p & q->mask];
-    rota__free(a, q->ring, ((size_t)q->mask + 1) * sizeof *q->ring);
+    free_ring(q, a);
     q->ring = ring;
     q->mask = mask;
 }

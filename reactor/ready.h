@@ -21,6 +21,9 @@
  * length everything is in the cache anyway and prefetching costs more than it gives. */
 enum { ROTA__PREFETCH_ENTRY = 16, ROTA__PREFETCH_HINT = 8 };
 
+/* Enough for the first control blocks of tasks and some callbacks. */
+enum { ROTA__READY_FIRST = 128 };
+
 struct rota__ready_queue {
     rota_ready **ring;     /* mask + 1 places */
     /* Positions; they wrap. Not side by side: a compiler would load both as one vector, and wait for the halves that
@@ -29,6 +32,7 @@ struct rota__ready_queue {
     uint32_t mask;
     uint32_t tail;
     rota_ready *list_first, *list_last;  /* behind the ring */
+    rota_ready **first;    /* the ring that came with the loop */
     rota_ready hole;       /* stands in the ring for an entry that was removed */
     uint64_t holes;        /* that were met, ever */
 };
@@ -58,7 +62,8 @@ void rota__ready_dropped(rota_ready *entry);
 void rota__ready_push_list(struct rota__ready_queue *q, rota_ready *entry);
 rota_ready *rota__ready_refill(struct rota__ready_queue *q);
 
-int rota__ready_open(struct rota__ready_queue *q, const rota_allocator *a);
+/* first: of ROTA__READY_FIRST places, the ring until a larger one is reserved. */
+void rota__ready_open(struct rota__ready_queue *q, rota_ready **first);
 void rota__ready_close(struct rota__ready_queue *q, const rota_allocator *a);
 
 /* Makes room for n entries at once; without memory the list serves instead. */

@@ -4,11 +4,14 @@
 
 #include <stdlib.h>
 
+enum { RING = ROTA__READY_FIRST };
+
 static struct rota__ready_queue q;
 
 static void begin(void) {
     test_begin();
-    cr_assert_eq(rota__ready_open(&q, &memory_allocator), 0);
+    static rota_ready *first[RING];
+    rota__ready_open(&q, first);
 }
 
 static void end(void) {
@@ -66,7 +69,7 @@ Test(ready, without_memory_the_list_serves, .init = begin, .fini = end) {
 
 Test(ready, an_absurd_reserve_changes_nothing, .init = begin, .fini = end) {
     rota__ready_reserve(&q, &memory_allocator, SIZE_MAX);
-    cr_expect_eq(q.mask + 1, 64u);
+    cr_expect_eq(q.mask + 1, (unsigned)RING);
 }
 
 static void run_nothing(rota_ready *self) { (void)self; }
@@ -76,8 +79,8 @@ Test(ready, entries_can_be_taken_out_anywhere, .init = begin, .fini = end) {
     static rota_ready entries[200];
     for (int i = 0; i < 200; i++)
         entries[i].run_ = run_nothing;
-    push_all(entries, 200);  /* 64 in the ring, 136 in the list */
-    static const int out[] = { 0, 63, 64, 65, 130, 199 };
+    push_all(entries, 200);  /* the others behind those in the ring */
+    static const int out[] = { 0, RING - 1, RING, RING + 1, RING + 40, 199 };
     for (int i = 0; i < 6; i++) {
         rota__ready_remove(&q, &entries[out[i]]);
         cr_expect(!rota__ready_queued(&entries[out[i]]));
@@ -86,7 +89,7 @@ Test(ready, entries_can_be_taken_out_anywhere, .init = begin, .fini = end) {
     for (rota_ready *entry; (entry = pop());) {
         if (entry == &q.hole)
             continue;
-        while (next == 0 || next == 63 || next == 64 || next == 65 || next == 130)
+        while (next == 0 || (next >= RING - 1 && next <= RING + 1) || next == RING + 40)
             next++;
         cr_assert_eq(entry, &entries[next++]);
     }
@@ -94,34 +97,34 @@ Test(ready, entries_can_be_taken_out_anywhere, .init = begin, .fini = end) {
 }
 
 Test(ready, the_last_of_the_list_can_go_and_another_come, .init = begin, .fini = end) {
-    static rota_ready entries[67];
-    push_all(entries, 66);
-    rota__ready_remove(&q, &entries[65]);
-    rota__ready_push(&q, &entries[66]);
-    for (int i = 0; i < 65; i++)
+    static rota_ready entries[RING + 3];
+    push_all(entries, RING + 2);
+    rota__ready_remove(&q, &entries[RING + 1]);
+    rota__ready_push(&q, &entries[RING + 2]);
+    for (int i = 0; i < RING + 1; i++)
         cr_assert_eq(pop(), &entries[i]);
-    cr_expect_eq(pop(), &entries[66]);
+    cr_expect_eq(pop(), &entries[RING + 2]);
     cr_expect_null(pop());
 }
 
 /* One that another thread is about to post says that it is queued, and is in no queue yet. */
 Test(ready, what_is_not_there_is_not_taken_out, .init = begin, .fini = end) {
-    static rota_ready entries[67], other;
+    static rota_ready entries[RING + 3], other;
     other.next_ = ROTA__READY_LAST;
-    push_all(entries, 67);
+    push_all(entries, RING + 3);
     rota__ready_remove(&q, &other);
     cr_expect(rota__ready_queued(&other));
-    for (int i = 0; i < 67; i++)
+    for (int i = 0; i < RING + 3; i++)
         cr_assert_eq(pop(), &entries[i]);
 }
 
 Test(ready, one_that_stepped_aside_comes_first, .init = begin, .fini = end) {
-    static rota_ready entries[65];
+    static rota_ready entries[RING + 1];
     push_all(entries, 2);
     cr_expect(rota__ready_push_front(&q, &entries[2]));
     cr_expect_eq(pop(), &entries[2]);
     cr_expect_eq(pop(), &entries[0]);
-    push_all(entries + 2, 63);
+    push_all(entries + 2, RING - 1);
     cr_expect(!rota__ready_push_front(&q, &entries[0]), "the ring is full");
     cr_expect_eq(pop(), &entries[1]);
 }
@@ -140,7 +143,7 @@ Test(ready, positions_may_wrap, .init = begin, .fini = end) {
     static rota_ready entries[100];
     q.head = q.tail = UINT32_MAX - 10;
     push_all(entries, 100);
-    rota__ready_reserve(&q, &memory_allocator, 128);
+    rota__ready_reserve(&q, &memory_allocator, 2 * RING);
     for (int i = 0; i < 40; i++)
         cr_assert_eq(pop(), &entries[i]);
     rota__ready_remove(&q, &entries[50]);
