@@ -1,7 +1,8 @@
 """What the library weighs in a small program: a timer and TCP echo, by hand (the floor), by callbacks, by tasks. The
 library is compiled for size (-Os, a section for each function) as a static one, and what the program does not need is left
 out by the linker. Bytes are counted in the linker's own map, file by file. The same two programs with the small profile,
-which they give room for 1,000 connections: "small" by tasks with 2 KiB each, "callbacks_small" by callbacks.
+which they give room for 1,000 connections: "small" by tasks with 2 KiB each, "callbacks_small" by callbacks. "full_trimmed"
+is "full" with all left out that an option of the build leaves out.
 
 Targets: musl, static, x86-64 (the machine's own CPU); the same library with glibc, dynamic; AArch64, static.
 """
@@ -18,7 +19,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 PROGRAMS = {'full': {'callbacks': 'callbacks', 'full': 'tasks'}, 'small': {'callbacks_small': 'callbacks', 'small': 'tasks'}}
 KINDS = ('callbacks', 'callbacks_small', 'small', 'full')
-NAMES = ([f'text_{p}{t}' for p in KINDS for t in ('', '_aarch64')] +
+TRIMMED = ['-Dpoller=epoll', '-Dtrace_file=false', '-Doverflow_report=false']
+NAMES = ([f'text_{p}{t}' for p in (*KINDS, 'full_trimmed') for t in ('', '_aarch64')] +
          [f'{w}_{p}' for w in ('static', 'rss', 'rss_1000', 'heap_start', 'heap_connection', 'start', 'faults') for p in KINDS] +
          [f'dynamic_{p}' for p in PROGRAMS['full']])
 STARTS, CONNECTIONS = 31, 1000
@@ -49,7 +51,8 @@ def library(build, name, compiler, cross=None, profile='full'):
     folder = os.path.join(build, 'size-' + name)
     if not os.path.exists(os.path.join(folder, 'build.ninja')):
         off = [f'-D{x}=disabled' for x in ('tests', 'examples', 'tls', 'curl', 'glib', 'hiredis', 'pq', 'uv')]
-        words = ['meson', 'setup', folder, ROOT, f'-Dprofile={profile}', '-Doptimization=s', '-Ddebug=false', '-Db_ndebug=true',
+        options = ['-Dprofile=small'] if profile == 'small' else TRIMMED if profile == 'trimmed' else []
+        words = ['meson', 'setup', folder, ROOT, *options, '-Doptimization=s', '-Ddebug=false', '-Db_ndebug=true',
                  '-Ddefault_library=static', '-Dc_args=-ffunction-sections -fdata-sections', *off]
         if cross:
             os.makedirs(build, exist_ok=True)
@@ -58,7 +61,7 @@ def library(build, name, compiler, cross=None, profile='full'):
                 f.write(cross)
             words += ['--cross-file', path]
         call(*words, env={**os.environ, 'CC': compiler})
-    call('ninja', '-C', folder, 'librota.a' if profile == 'full' else 'small/librota.a')
+    call('ninja', '-C', folder, 'small/librota.a' if profile == 'small' else 'librota.a')
     return folder
 
 
@@ -165,8 +168,8 @@ def prepare(build, quick):
     """Compiles the libraries; what fails here will fail again, and be told, when it is measured."""
     for name, compiler, cross in (('musl', 'musl-gcc', None), ('glibc', 'cc', None), ('aarch64', AARCH64, CROSS)):
         try:
-            for profile in PROGRAMS:
-                if not (quick and cross) and not (name == 'glibc' and profile == 'small'):
+            for profile in (*PROGRAMS, 'trimmed'):
+                if not (quick and cross) and not (name == 'glibc' and profile != 'full'):
                     library(build, name, compiler, cross, profile)
         except Failed:
             pass
@@ -212,11 +215,19 @@ def measure(build, quick, put):
         for kind, source in PROGRAMS[profile].items():
             put(f'text_{kind}_aarch64', library_bytes(link(folder, AARCH64, source, '-static')), 'B')
 
+    def trimmed(name, compiler, cross, target):
+        if quick and cross:
+            raise Failed('left out when in a hurry (--quick)')
+        folder = library(build, name, compiler, cross, 'trimmed')
+        put('text_full_trimmed' + target, library_bytes(link(folder, compiler, 'tasks', '-static')), 'B')
+
     for profile, programs in PROGRAMS.items():
         ends = tuple(f'_{kind}' for kind in programs)
         guarded([n for n in NAMES if n.endswith(ends) and not n.startswith('dynamic')], functools.partial(own, profile))
         guarded([f'text_{kind}_aarch64' for kind in programs], functools.partial(aarch64, profile))
     guarded([n for n in NAMES if n.startswith('dynamic')], dynamic)
+    guarded(['text_full_trimmed'], functools.partial(trimmed, 'musl', 'musl-gcc', None, ''))
+    guarded(['text_full_trimmed_aarch64'], functools.partial(trimmed, 'aarch64', AARCH64, CROSS, '_aarch64'))
 
 
 def results(build, quick):

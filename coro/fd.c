@@ -252,7 +252,7 @@ static __attribute__((noinline)) ssize_t try_any(rota_loop *loop, int fd, unsign
 static inline ssize_t try_usual(rota_loop *loop, int fd, unsigned direction, const struct iovec *iov, int n) {
     struct rota__fd *slot = rota__fd_find(&loop->fds, fd);
     bool usual = slot && is_socket(slot) && n == 1 && iov->iov_len > 0;
-    if (__builtin_expect(!usual, 0))
+    if (ROTA__FOR_SIZE || __builtin_expect(!usual, 0))
         return try_any(loop, fd, direction, iov, n);
     if (!may_be_ready(slot, direction))
         return -EAGAIN;
@@ -396,7 +396,7 @@ static inline ssize_t transfer_piece(int fd, unsigned direction, void *buf, size
     rota_task *task = loop ? loop->running : NULL;
     struct rota__fd *slot = task ? rota__fd_find(&loop->fds, fd) : NULL;
     n = n < ROTA__TRANSFER_MAX ? n : ROTA__TRANSFER_MAX;
-    if (slot && is_socket(slot) && n > 0 && loop->now < task->due) {
+    if (!ROTA__FOR_SIZE && slot && is_socket(slot) && n > 0 && loop->now < task->due) {
         ssize_t r = -EAGAIN;
         if (may_be_ready(slot, direction)) {
             r = try_piece(fd, direction, buf, n);
@@ -482,7 +482,7 @@ static __attribute__((noinline)) int write_rest(int fd, const char *buf, size_t 
 int rota_write_all(int fd, const void *buf, size_t n, size_t *done) {
     rota__leave_forgotten();
     ssize_t r = transfer_piece(fd, ROTA_WRITE, (void *)(uintptr_t)buf, n);
-    if (__builtin_expect(r < 0 || (size_t)r < n, 0))
+    if (ROTA__FOR_SIZE || __builtin_expect(r < 0 || (size_t)r < n, 0))
         return write_rest(fd, buf, n, done, r);
     if (done)
         *done = n;

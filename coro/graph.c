@@ -11,6 +11,8 @@
 
 enum { MOST_SHOWN = 16 };
 
+const char rota__waits_for_group[] = "the tasks of a group";
+
 /* ---- edges ---- */
 
 static bool waits(const rota_task *task) { return task->state == ROTA__TASK_LIVE && task->wait; }

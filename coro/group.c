@@ -6,8 +6,6 @@
  */
 #include "coro/task.h"
 
-const char rota__waits_for_group[] = "the tasks of a group";
-
 static const rota_group_options default_options;
 
 void rota_group_begin_at(rota_at at, rota_group *group, const rota_group_options *opt) {

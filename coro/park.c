@@ -93,7 +93,7 @@ static inline __attribute__((always_inline)) rota_task *usual_next(rota_loop *lo
 /* Leaves the running task, whose context goes to *save, and which has ended or waits: it is not queued. */
 static inline __attribute__((always_inline)) int switch_away(rota_loop *loop, ROTA__SANITIZE_FIBER *fiber,
                                                              void **save) {
-    rota_task *next = usual_next(loop);
+    rota_task *next = ROTA__FOR_SIZE ? NULL : usual_next(loop);
     if (__builtin_expect(!next, 0))
         return switch_slowly(loop, fiber, save);
     rota__ready_drop_unmarked(&loop->ready);
@@ -146,7 +146,7 @@ int rota__park(rota_task *task, struct rota__wait *wait) {
     wait->task = task;
     task->wait = wait;
     task->fast = ROTA__FAST_CALLS;
-    if (__builtin_expect(task->due != ROTA_FOREVER || wait->until != ROTA_FOREVER, 0) ||
+    if (ROTA__FOR_SIZE || __builtin_expect(task->due != ROTA_FOREVER || wait->until != ROTA_FOREVER, 0) ||
         __builtin_expect(task->flags & ROTA__TASK_CANARY, 0))
         return park_slowly(task, time_to_watch(task, wait));
     ROTA__SANITIZE_FIBER here;
@@ -169,7 +169,8 @@ bool rota__wake(rota_task *task, int value) {
         return false;
     task->wait = NULL;
     task->woken = value;
-    if (__builtin_expect(task->flags & ROTA__TASK_TIMED || loop->on_push || !rota__ready_has_room(&loop->ready), 0))
+    bool unusual = task->flags & ROTA__TASK_TIMED || loop->on_push || !rota__ready_has_room(&loop->ready);
+    if (ROTA__FOR_SIZE || __builtin_expect(unusual, 0))
         return wake_slowly(task, value);
     rota__ready_push_unmarked(&loop->ready, &task->ready);
     return true;
@@ -218,7 +219,7 @@ static __attribute__((noinline)) int yield_unusually(rota_task *self) {
 int rota_yield(void) {
     rota_loop *loop = rota__current;
     rota_task *self = loop ? loop->running : NULL;
-    if (__builtin_expect(!self || self->depth || loop->now >= self->due, 0))
+    if (ROTA__FOR_SIZE || __builtin_expect(!self || self->depth || loop->now >= self->due, 0))
         return yield_slowly(__builtin_dwarf_cfa());
     rota_task *next = loop->ready.list_first ? NULL : usual_next(loop);
     if (__builtin_expect(!next, 0))

@@ -378,7 +378,7 @@ bool rota__group_cut_short(const rota_group *group);
 int rota__future_wait(rota_task *self, rota_future *future, intptr_t *result, void (*leave)(struct rota__wait *wait));
 void rota__future_leave(struct rota__wait *wait);
 enum { ROTA__FUTURE_SEEN = 1, ROTA__FUTURE_OF_TASK = 2 };
-extern const char rota__waits_for_task[], rota__waits_for_group[];
+extern const char rota__waits_for_task[], rota__waits_for_group[]; /* the latter: graph.c */
 enum { ROTA__WAITS_FOR = 32 };
 extern const char rota__waits_for_mutex[4][ROTA__WAITS_FOR];
 enum { ROTA__FUTURE_WANTED = 1, ROTA__FUTURE_JOINED = 2 };

@@ -9,6 +9,7 @@
 #include "reactor/poller.h"
 #include "reactor/ready.h"
 #include "reactor/signals.h"
+#include "reactor/size.h"
 #include "reactor/sys.h"
 #include "reactor/timers.h"
 #include "reactor/trace.h"

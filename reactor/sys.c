@@ -337,6 +337,8 @@ int rota__sys_sigaltstack(const stack_t *stack, stack_t *old) { return (int)rota
 
 int rota__sys_sigmask(int how, const sigset_t *set, sigset_t *old) { return -pthread_sigmask(how, set, old); }
 
+int rota__sys_kill(pid_t pid, int signo) { return (int)rota__checked(kill(pid, signo)); }
+
 /* ---- who we are ---- */
 
 int rota__sys_pid(void) { return (int)getpid(); }

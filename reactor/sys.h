@@ -111,6 +111,7 @@ int rota__sys_sigaltstack(const stack_t *stack, stack_t *old);
 int rota__sys_sigmask(int how, const sigset_t *set, sigset_t *old);
 int rota__sys_sigpending(sigset_t *set);                             /* of this thread and of the process */
 int rota__sys_sigtake(const sigset_t *set);                          /* takes one that is pending, without waiting */
+int rota__sys_kill(pid_t pid, int signo);
 
 int rota__sys_pid(void);                                             /* cannot fail */
 
@@ -185,7 +186,6 @@ ssize_t rota__sys_splice(int in, int out, size_t n);
 int rota__sys_spawn(const struct rota__spawn *how, pid_t *pid, int *pidfd);
 int rota__sys_pidfd_open(pid_t pid);                                 /* close-on-exec; -ENOSYS */
 int rota__sys_pidfd_signal(int pidfd, int signo);                    /* -ESRCH, -ENOSYS */
-int rota__sys_kill(pid_t pid, int signo);
 /* Waitpid, by pidfd where it is one: pid, 0, error */
 int rota__sys_reap(pid_t pid, int pidfd, int options, int *status);
 

@@ -1,6 +1,6 @@
 /* Child processes at the seam: starting one with its descriptors, directory and session; signalling and reaping it.
  *
- * It offers spawn, pidfd_open, pidfd_signal, kill and reap. Invariant: between the start of
+ * It offers spawn, pidfd_open, pidfd_signal and reap. Invariant: between the start of
  * the child and its exec only async-signal-safe calls are made, on memory that was prepared before; when spawn fails,
  * no process is left, not even as a zombie. It must not know of loops, nor allocate for the caller.
  *
@@ -276,8 +276,6 @@ int rota__sys_spawn(const struct rota__spawn *how, pid_t *pid, int *pidfd) {
 }
 
 /* ---- afterwards ---- */
-
-int rota__sys_kill(pid_t pid, int signo) { return checked(kill(pid, signo)); }
 
 #if defined(__linux__)
 
