@@ -252,6 +252,11 @@ void rota__loop_nudge(rota_loop *loop, int64_t when) {
     loop->poller->deadline(loop, when);
 }
 
+void rota__loop_arm_foreign(rota_loop *loop, rota_timer *timer, int64_t when) {
+    rota__timers_arm(&loop->timers, timer, when);
+    rota__loop_nudge(loop, when);
+}
+
 int rota_loop_turn(rota_loop *loop, int64_t wait_ns) {
     struct turn_state state;
     int rc = begin_turns(loop, &state);
@@ -349,7 +354,7 @@ int rota_loop_new(rota_loop **out, const rota_loop_options *opt) {
     loop->is_precise = opt->precise || opt->spin_ns > 0;
     loop->again_last = &loop->again;
     loop->poll.fd = loop->poll.timer_fd = -1;
-    loop->owner = rota__thread_id();
+    loop->owner = loop->user = rota__thread_id();
     loop->forks = rota__forks;
     rota__watch_forks();
     int rc = open_parts(loop);
@@ -402,6 +407,7 @@ static void close_parts(rota_loop *loop, bool forked) {
     while (loop->starved)
         rota__starved_remove(loop->starved);
     loop->state = ROTA__LOOP_CLOSED;
+    loop->user = UINT64_MAX;
     if (loop->upper)
         loop->upper->free(loop);
     drop_owned(loop);
@@ -558,33 +564,43 @@ void rota_timer_init(rota_timer *timer, void (*fn)(rota_timer *timer, void *arg)
     timer->arg = arg;
 }
 
+/* The three calls below are made with every request of a server. What all of them refuse is one branch that leads out
+ * of line, as does all that needs a call: so the way through saves no registers. */
+static inline bool may_start(const rota_loop *loop, const rota_timer *timer) {
+    return __builtin_expect(rota__loop_usable(loop) && timer && timer->fn, 1);
+}
+
+static __attribute__((noinline, cold)) int refuse(const rota_loop *loop) {
+    int rc = rota__loop_check(loop);
+    return rc < 0 ? rc : -EINVAL; /* the timer's fault */
+}
+
 int rota_timer_start_at(rota_loop *loop, rota_timer *timer, int64_t when) {
-    int rc = rota__loop_check_inline(loop);
-    if (rc < 0)
-        return rc;
-    if (!timer || !timer->fn)
-        return -EINVAL;
+    if (!may_start(loop, timer))
+        return refuse(loop);
     rota__loop_arm(loop, timer, when);
     return 0;
 }
 
 /* The clock is read: counting from the turn's time would fire early after a callback that worked long. */
+static __attribute__((noinline)) int start_on_real_clock(rota_loop *loop, rota_timer *timer, int64_t ns) {
+    rota__loop_arm(loop, timer, rota__time_after(rota__loop_clock(loop), ns));
+    return 0;
+}
+
 int rota_timer_start(rota_loop *loop, rota_timer *timer, int64_t ns) {
-    int rc = rota__loop_check_inline(loop);
-    if (rc < 0)
-        return rc;
-    if (!timer || !timer->fn)
-        return -EINVAL;
-    rota__loop_arm(loop, timer, rota__time_add(rota__loop_clock(loop), ns > 0 ? ns : 0));
+    if (!may_start(loop, timer))
+        return refuse(loop);
+    if (!loop->is_virtual)
+        return start_on_real_clock(loop, timer, ns);
+    /* No foreign loop waits for one with a virtual clock. */
+    rota__timers_arm(&loop->timers, timer, rota__time_after(loop->now, ns));
     return 0;
 }
 
 int rota_timer_stop(rota_loop *loop, rota_timer *timer) {
-    int rc = rota__loop_check_inline(loop);
-    if (rc < 0)
-        return rc;
-    if (!timer)
-        return -EINVAL;
+    if (__builtin_expect(!rota__loop_usable(loop) || !timer, 0))
+        return refuse(loop);
     rota__loop_disarm(loop, timer);
     return 0;
 }

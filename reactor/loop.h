@@ -74,6 +74,7 @@ struct rota_loop {
     uint8_t state;                /* enum rota__loop_state */
 
     uint64_t owner;               /* rota__thread_id() of the thread it belongs to */
+    uint64_t user;                /* the same until it is closed, then nobody's id: both questions with one look */
     unsigned forks;               /* rota__forks when it was made */
     unsigned budget_rounds;       /* of 32 steps, in this step 1 */
     int64_t budget_until;
@@ -129,9 +130,9 @@ void rota__watch_forks(void);
 int rota__loop_check(const rota_loop *loop);
 
 /* The same for calls that take a few nanoseconds: at a price in code, so for few. */
+static inline bool rota__loop_usable(const rota_loop *loop) { return loop && loop->user == rota__own_id; }
 static inline int rota__loop_check_inline(const rota_loop *loop) {
-    bool ours = loop && loop->owner == rota__own_id && loop->state != ROTA__LOOP_CLOSED;
-    return __builtin_expect(ours, 1) ? 0 : rota__loop_check(loop);
+    return __builtin_expect(rota__loop_usable(loop), 1) ? 0 : rota__loop_check(loop);
 }
 
 /* The loop's clock, read now; also stored as the turn's time. */
@@ -148,6 +149,12 @@ static inline int64_t rota__time_add(int64_t a, int64_t b) {
     if (__builtin_add_overflow(a, b, &sum))
         return b > 0 ? ROTA_FOREVER : INT64_MIN;
     return sum;
+}
+
+/* The time ns after `from`; what is negative counts as 0. */
+static inline int64_t rota__time_after(int64_t from, int64_t ns) {
+    int64_t sum = (int64_t)((uint64_t)from + (uint64_t)(ns > 0 ? ns : 0)); /* a branch less than the builtin function */
+    return __builtin_expect(sum < from, 0) ? ROTA_FOREVER : sum;
 }
 
 /* Tells a foreign loop that sleeps on rota_loop_fd that there is something to do by `when`. */
@@ -199,10 +206,14 @@ static inline void rota__polled(rota_loop *loop, int n) {
         rota__poll_ended(loop, n);
 }
 
+/* While a foreign loop may be asleep. */
+void rota__loop_arm_foreign(rota_loop *loop, rota_timer *timer, int64_t when);
+
 static inline void rota__loop_arm(rota_loop *loop, rota_timer *timer, int64_t when) {
-    rota__timers_arm(&loop->timers, timer, when);
     if (__builtin_expect(loop->foreign_idle, 0))
-        rota__loop_nudge(loop, when);
+        rota__loop_arm_foreign(loop, timer, when);
+    else
+        rota__timers_arm(&loop->timers, timer, when);
 }
 
 static inline void rota__loop_disarm(rota_loop *loop, rota_timer *timer) {

@@ -134,8 +134,15 @@ static bool heap_add(struct rota__timers *ts, rota_timer *timer) {
     return true;
 }
 
-void rota__timers_leave_heap(struct rota__timers *ts, rota_timer *timer) {
+void rota__timers_disarm_heaped(struct rota__timers *ts, rota_timer *timer) {
     heap_remove(ts, timer->place_.index);
+    timer->order_ = ROTA__TIMER_IDLE;
+    ts->count--;
+}
+
+void rota__timers_arm_heaped(struct rota__timers *ts, rota_timer *timer, int64_t when) {
+    rota__timers_disarm_heaped(ts, timer);
+    rota__timers_arm(ts, timer, when);
 }
 
 /* ---- between the lists and the heap ------------------------------------------------------------- */

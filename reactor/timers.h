@@ -61,8 +61,10 @@ void rota__timers_init(struct rota__timers *ts, const rota_allocator *a, int64_t
 /* Gives back the heap. Timers that are still armed are not touched: rota__timers_clear comes first. */
 void rota__timers_free(struct rota__timers *ts);
 
-/* The heap's side of disarm: out of line, for few timers that are disarmed ever got there. */
-void rota__timers_leave_heap(struct rota__timers *ts, rota_timer *timer);
+/* Arm (for an earlier time) and disarm a timer that is in the heap: out of line, for few that are moved or disarmed ever
+ * got there. */
+void rota__timers_arm_heaped(struct rota__timers *ts, rota_timer *timer, int64_t when);
+void rota__timers_disarm_heaped(struct rota__timers *ts, rota_timer *timer);
 
 static inline int64_t rota__timers_tick(int64_t time) { return time >> ROTA__TICK_SHIFT; }
 
@@ -75,10 +77,10 @@ static inline unsigned rota__timers_level(const struct rota__timers *ts, int64_t
 static inline void rota__timers_push(rota_timer **list, rota_timer *timer) {
     rota_timer *first = *list;
 
-    timer->next_ = first;
     timer->place_.prev = list;
     if (first)
         first->place_.prev = &timer->next_;
+    timer->next_ = first; /* not beside prev: compilers make one store of both, by way of a vector, which is slower */
     *list = timer;
 }
 
@@ -107,34 +109,35 @@ static inline void rota__timers_unlink(rota_timer *timer) {
         next->place_.prev = timer->place_.prev;
 }
 
-static inline void rota__timers_leave(struct rota__timers *ts, rota_timer *timer) {
-    if (__builtin_expect((timer->order_ & ROTA__TIMER_STATE) == ROTA__TIMER_LISTED, 1))
-        rota__timers_unlink(timer);
-    else
-        rota__timers_leave_heap(ts, timer);
-}
-
 /* when <= now is due at the next pop. A started timer is moved (it counts as armed anew).
  *
  * Moving to a later time leaves the timer in its place, in the wheel or in the heap: the place then is a
  * lower bound, which whoever meets the timer there corrects. A server that pushes its timeouts away with every
- * request pays two stores for it. */
+ * request pays two stores for it.
+ *
+ * Whatever needs the heap is a call that is the last thing done, here and below: so that a function around it saves no
+ * registers on the way that nearly all timers take. */
 static inline void rota__timers_arm(struct rota__timers *ts, rota_timer *timer, int64_t when) {
     unsigned state = (unsigned)timer->order_ & ROTA__TIMER_STATE;
     uint64_t order = ts->sequence;
 
-    ts->sequence = order + ROTA__TIMER_STEP;
     if (state != ROTA__TIMER_IDLE) {
-        if (when >= timer->deadline_) {
+        if (__builtin_expect(when >= timer->deadline_, 1)) {
+            ts->sequence = order + ROTA__TIMER_STEP;
             timer->deadline_ = when;
             timer->order_ = order | state;
             return;
         }
-        rota__timers_leave(ts, timer);
-    } else {
-        ts->count++;
+        if (__builtin_expect(state == ROTA__TIMER_HEAPED, 0)) {
+            rota__timers_arm_heaped(ts, timer, when);
+            return;
+        }
+        rota__timers_unlink(timer);
+        ts->count--;
     }
-    if (when < ts->wake)
+    ts->sequence = order + ROTA__TIMER_STEP;
+    ts->count++;
+    if (__builtin_expect(when < ts->wake, 0))
         ts->wake = when;
     timer->deadline_ = when;
     timer->order_ = order | ROTA__TIMER_LISTED;
@@ -143,11 +146,15 @@ static inline void rota__timers_arm(struct rota__timers *ts, rota_timer *timer, 
 
 /* Also for a timer that is not armed. */
 static inline void rota__timers_disarm(struct rota__timers *ts, rota_timer *timer) {
-    if ((timer->order_ & ROTA__TIMER_STATE) == ROTA__TIMER_IDLE)
-        return;
-    rota__timers_leave(ts, timer);
-    timer->order_ = ROTA__TIMER_IDLE;
-    ts->count--;
+    unsigned state = (unsigned)timer->order_ & ROTA__TIMER_STATE;
+
+    if (__builtin_expect(state == ROTA__TIMER_LISTED, 1)) {
+        timer->order_ = ROTA__TIMER_IDLE;
+        ts->count--;
+        rota__timers_unlink(timer);
+    } else if (state == ROTA__TIMER_HEAPED) {
+        rota__timers_disarm_heaped(ts, timer);
+    }
 }
 
 /* The deadline that comes first, exact; ROTA_FOREVER when none is armed. It looks at every timer of the first
