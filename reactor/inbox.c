@@ -80,7 +80,7 @@ static rota_ready *reverse(rota_ready *newest) {
 }
 
 bool rota__inbox_take(rota_loop *loop) {
-    if (!atomic_load_explicit(&loop->inbox->head, memory_order_relaxed))
+    if (!rota__inbox_has(loop->inbox))
         return false;
     rota_ready *entry = reverse(atomic_exchange(&loop->inbox->head, NULL));
     while (entry != ROTA__READY_LAST) {
@@ -100,10 +100,6 @@ bool rota__inbox_sleep(struct rota__inbox *inbox) {
         return true;
     rota__inbox_awake(inbox);
     return false;
-}
-
-void rota__inbox_awake(struct rota__inbox *inbox) {
-    atomic_store_explicit(&inbox->sleeping, ROTA__AWAKE, memory_order_relaxed);
 }
 
 void rota__inbox_close(struct rota__inbox *inbox) {

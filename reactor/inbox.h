@@ -44,9 +44,16 @@ void rota__inbox_wake(struct rota__inbox *inbox);
 /* The loop's thread: moves what has come into the ready queue; true when there was something. */
 bool rota__inbox_take(rota_loop *loop);
 
+/* Something has come, perhaps. */
+static inline bool rota__inbox_has(const struct rota__inbox *inbox) {
+    return atomic_load_explicit(&inbox->head, memory_order_relaxed) != NULL;
+}
+
 /* The loop's thread: announces that it is about to sleep; false when something has come and it must not. */
 bool rota__inbox_sleep(struct rota__inbox *inbox);
-void rota__inbox_awake(struct rota__inbox *inbox);
+static inline void rota__inbox_awake(struct rota__inbox *inbox) {
+    atomic_store_explicit(&inbox->sleeping, ROTA__AWAKE, memory_order_relaxed);
+}
 
 /* No more posts; what is in it is dropped (rota__ready_dropped). */
 void rota__inbox_close(struct rota__inbox *inbox);

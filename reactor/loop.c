@@ -47,7 +47,7 @@ static void run_ready(rota_loop *loop) {
     loop->budget_rounds = 0;
     loop->budget_until = rota__time_add(loop->now, BUDGET_TIME);
     rota__step_begin(loop);
-    while (loop->budget > 0 && (entry = rota__ready_peek(&loop->ready))) {
+    while (loop->budget > 0 && !rota__ready_empty(&loop->ready) && (entry = rota__ready_peek(&loop->ready))) {
         void (*run)(rota_ready *) = entry->run_; /* once it is dropped another thread may post it, and set that */
         rota__ready_drop(&loop->ready, entry);
         loop->counts.entered++;
@@ -111,15 +111,15 @@ static bool sleeps(rota_loop *loop, int64_t wait_ns) { return wait_ns > 0 && rot
  * under way, no descriptor ready. Then it jumps to the next deadline. */
 static int poll_virtual(rota_loop *loop, int64_t wait_ns) {
     bool idle = !must_not_wait(loop);
-    int64_t next = idle ? rota__timers_next(&loop->timers) : ROTA_FOREVER;
+    int64_t until = rota__time_after(loop->now, wait_ns);
+    int64_t next = idle ? rota__timers_next(&loop->timers, loop->jobs ? loop->now : until) : ROTA_FOREVER;
     bool may_jump = next != ROTA_FOREVER && !loop->jobs;
     bool may_wait = idle && !may_jump && rota__loop_alive(loop);
     if (may_wait && !sleeps(loop, wait_ns))
         wait_ns = 0;
     int n = may_wait || is_connected(loop) ? rota__poll_rounds(loop, may_wait ? wait_ns : 0) : 0;
-    if (n != 0 || !may_jump || rota__inbox_take(loop) || atomic_load(&loop->inbox->signals_pending))
+    if (n != 0 || !may_jump || rota__inbox_has(loop->inbox) || atomic_load(&loop->inbox->signals_pending))
         return n;
-    int64_t until = rota__time_add(loop->now, wait_ns);
     int64_t to = next < until ? next : until;
     to = to > loop->now ? to : loop->now; /* a timer may have been armed for the past */
     if (__builtin_expect(loop->watched, 0))
@@ -157,7 +157,8 @@ static int poll_real(rota_loop *loop, int64_t wait_ns) {
 static int poll_step(rota_loop *loop, int64_t wait_ns) {
     int rc = loop->is_virtual ? poll_virtual(loop, wait_ns) : poll_real(loop, wait_ns);
     rota__inbox_awake(loop->inbox);
-    (void)rota__inbox_take(loop);
+    if (rota__inbox_has(loop->inbox))
+        (void)rota__inbox_take(loop);
     rota__loop_clock(loop);
     return rc < 0 ? rc : 0;
 }
@@ -176,7 +177,8 @@ static void run_due_timers(rota_loop *loop) {
     uint64_t limit = rota__timers_order(&loop->timers);
     rota_timer *timer;
     rota__step_begin(loop);
-    while ((timer = rota__timers_pop(&loop->timers, loop->now, limit))) {
+    while (!rota__timers_quiet(&loop->timers, loop->now) &&
+           (timer = rota__timers_pop(&loop->timers, loop->now, limit))) {
         loop->counts.timers++;
         if (__builtin_expect(loop->watched, 0))
             rota__fire_watched(loop, timer);

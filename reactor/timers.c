@@ -1,5 +1,5 @@
-/* The started timers of a loop: a wheel that sorts roughly and costs next to nothing, in front of a heap that
- * sorts exactly and sees only the timers of the tick that is being served.
+/* The started timers of a loop: a wheel that sorts roughly and costs next to nothing, in front of a list and a heap
+ * that sort exactly and see only the timers whose time has nearly come.
  *
  * Offers rota__timers_init, _free, _clear, _pop, _next, _check; arm and disarm are inline, in timers.h.
  *
@@ -7,16 +7,23 @@
  *  - A timer in slot s of level l has, at level l, a digit greater than that of `tick`, and the digits above
  *    are equal to tick's. So all of level l comes before all of level l + 1, and the first slot is the lowest
  *    bit of the lowest level that is not empty.
- *  - The place of a timer is right for its deadline or for an earlier one (arming moves it later by two stores).
- *  - Timers at or before `tick` are in `incoming`, in the heap, or, when that cannot grow, in `spill`.
+ *  - The place of a timer is right for its deadline or for an earlier one (arming moves it later by two stores), except
+ *    in the sorted list `run`.
+ *  - Timers at or before `tick` are in `incoming`, in `run`, in the heap, or, when that cannot grow, in `spill`. In run
+ *    there may be later ones, so its first is the first of all only once no slot begins before it.
  *  - No deadline is before `wake`.
  *
  * It must not know what time it is, who waits, or what a timer is for.
  *
+ * Why a sorted list beside the heap: a slot's timers that are few are put in order in one go, straight from a distant
+ * slot, not level by level; need no memory; and leave by a load, where a heap sifts. But nothing can be sorted into it
+ * later at a price that is bounded: that is what the heap is for, and for many.
+ *
  * Rejected: one heap for everything (at 1,000,000 timers a start or a stop is 20 cache misses, and servers
  * stop nearly every timer they start); a wheel alone (a slot is as exact as it gets, unless it is as fine as a
  * nanosecond); letting the wheel run ahead to the first slot while idle, which would make the exact next
- * deadline cheap, but sends every timer that is then started for an earlier time through the heap.
+ * deadline cheap, but sends every timer that is then started for an earlier time through the heap (a clock that
+ * jumps to that deadline at once may: see rota__timers_next).
  *
  * Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (SOSP 1987), scheme 6.2 and its hierarchy.
  */
@@ -26,8 +33,13 @@
 
 enum {
     HEAP_ARITY = 4,   /* shallower than 2, and the four children of a node are neighbours in memory */
+    PLAIN_SORT = 8,   /* as few are sorted by insertion alone, */
+    BUCKETS = 64,     /* more are first spread over so many */
     SCAN_LIMIT = 16   /* timers looked at for an exact wake-up time, at most, once a step */
 };
+
+/* The ticks that the levels below the topmost tell apart: 146 years. */
+#define LOWER_LEVELS ((INT64_C(1) << (ROTA__WHEEL_LEVELS - 1) * ROTA__WHEEL_BITS) - 1)
 
 void rota__timers_init(struct rota__timers *ts, const rota_allocator *a, int64_t now) {
     *ts = (struct rota__timers){
@@ -140,9 +152,90 @@ void rota__timers_disarm_heaped(struct rota__timers *ts, rota_timer *timer) {
     ts->count--;
 }
 
-void rota__timers_arm_heaped(struct rota__timers *ts, rota_timer *timer, int64_t when) {
-    rota__timers_disarm_heaped(ts, timer);
-    rota__timers_arm(ts, timer, when);
+void rota__timers_move(struct rota__timers *ts, rota_timer *timer, int64_t when) {
+    unsigned state = (unsigned)timer->order_ & ROTA__TIMER_STATE;
+
+    if (when >= timer->deadline_ && state == ROTA__TIMER_HEAPED) {
+        timer->deadline_ = when;
+        timer->order_ = ts->sequence | state;
+        ts->sequence += ROTA__TIMER_STEP;
+    } else {
+        rota__timers_disarm(ts, timer);
+        rota__timers_arm(ts, timer, when);
+    }
+}
+
+/* ---- the sorted list ---------------------------------------------------------------------------- */
+
+/* What is to become the list; more than 2 KiB of the stack. */
+struct batch {
+    unsigned n;
+    int64_t least, most;          /* deadlines */
+    struct entry {
+        int64_t deadline;
+        rota_timer *timer;
+    } entries[ROTA__RUN_MOST];
+};
+
+static inline bool entry_before(const struct entry *a, const struct entry *b) {
+    return before(a->deadline, a->timer->order_, b->deadline, b->timer->order_);
+}
+
+/* Roughly: sorted holds the numbers of the entries, the earlier ones first as far as the highest bits go in which they
+ * differ. */
+static void spread(const struct batch *batch, uint8_t *sorted) {
+    uint64_t span = (uint64_t)batch->most - (uint64_t)batch->least;
+    unsigned bits = span ? 64u - (unsigned)__builtin_clzll((unsigned long long)span) : 0;
+    unsigned shift = bits > ROTA__WHEEL_BITS ? bits - ROTA__WHEEL_BITS : 0, sum = 0;
+    uint8_t bucket[ROTA__RUN_MOST], place[BUCKETS] = { 0 };
+
+    for (unsigned i = 0; i < batch->n; i++) {
+        bucket[i] = (uint8_t)(((uint64_t)batch->entries[i].deadline - (uint64_t)batch->least) >> shift);
+        place[bucket[i]]++;
+    }
+    for (unsigned i = 0; i < BUCKETS; i++) {
+        unsigned n = place[i];
+        place[i] = (uint8_t)sum;
+        sum += n;
+    }
+    for (unsigned i = 0; i < batch->n; i++)
+        sorted[place[bucket[i]]++] = (uint8_t)i;
+}
+
+/* Puts it in front of the list, sorted: it comes before all that is there. */
+static void sort_batch(struct rota__timers *ts, const struct batch *batch) {
+    const struct entry *entries = batch->entries;
+    rota_timer *rest = ts->run, **end = &ts->run;
+    uint8_t sorted[ROTA__RUN_MOST];
+
+    if (batch->n > PLAIN_SORT)
+        spread(batch, sorted);
+    for (unsigned i = 0; i < batch->n; i++) {
+        uint8_t entry = batch->n > PLAIN_SORT ? sorted[i] : (uint8_t)i;
+        unsigned to = i;
+        for (; to > 0 && entry_before(&entries[entry], &entries[sorted[to - 1]]); to--)
+            sorted[to] = sorted[to - 1];
+        sorted[to] = entry;
+    }
+    for (unsigned i = 0; i < batch->n; i++) {
+        rota_timer *timer = entries[sorted[i]].timer;
+        timer->order_ |= ROTA__TIMER_SORTED;
+        timer->place_.prev = end;
+        __builtin_prefetch(&timer->fn); /* not looked at so far, and about to be called */
+        *end = timer;
+        end = &timer->next_;
+    }
+    *end = rest;
+    if (rest)
+        rest->place_.prev = end;
+}
+
+static inline void batch_add(struct batch *batch, rota_timer *timer) {
+    int64_t deadline = timer->deadline_;
+
+    batch->entries[batch->n++] = (struct entry){ deadline, timer };
+    batch->least = deadline < batch->least ? deadline : batch->least;
+    batch->most = deadline > batch->most ? deadline : batch->most;
 }
 
 /* ---- between the lists and the heap ------------------------------------------------------------- */
@@ -155,7 +248,7 @@ static inline rota_timer *take_list(rota_timer **list) {
 
 /* Puts a timer that is nowhere where its deadline belongs: into the wheel; into the heap when its tick has
  * come and it was armed before limit, so that it may fire; otherwise it waits in incoming for a later step. */
-static void place(struct rota__timers *ts, rota_timer *timer, uint64_t limit) {
+static inline void place(struct rota__timers *ts, rota_timer *timer, uint64_t limit) {
     uint64_t order = timer->order_ & ~(uint64_t)ROTA__TIMER_STATE;
     bool now = rota__timers_tick(timer->deadline_) <= ts->tick;
 
@@ -171,40 +264,75 @@ static void place(struct rota__timers *ts, rota_timer *timer, uint64_t limit) {
     rota__timers_link(ts, timer);
 }
 
-static void place_list(struct rota__timers *ts, rota_timer *list, uint64_t limit) {
-    while (list) {
-        rota_timer *timer = list;
-        list = timer->next_;
-        place(ts, timer, limit);
+/* Of two lists, the first timer of one and of the other in turn. NULL: there are no more. */
+static inline rota_timer *take_next(rota_timer **list, rota_timer **other) {
+    rota_timer *timer = *list;
+
+    if (__builtin_expect(!timer, 0)) {
+        timer = *other;
+        *other = NULL;
+        if (!timer)
+            return NULL;
     }
+    *list = *other;
+    *other = timer->next_;
+    return timer;
 }
 
-/* Moves what may fire in this step from incoming, and from spill if there may be room again, to the heap.
+static void place_lists(struct rota__timers *ts, rota_timer *list, rota_timer *other, uint64_t limit) {
+    rota_timer *timer;
+
+    while ((timer = take_next(&list, &other)))
+        place(ts, timer, limit);
+}
+
+/* Places all of two lists; sorted, if those that come up to the tick `last` and were armed before limit are few, and
+ * whatever is sorted already comes after that tick. */
+static void sort_lists(struct rota__timers *ts, rota_timer *list, rota_timer *other, uint64_t limit, int64_t last) {
+    rota_timer *timer;
+    struct batch batch;
+
+    if (ts->run && rota__timers_tick(ts->run->deadline_) <= last) {
+        place_lists(ts, list, other, limit);
+        return;
+    }
+    batch.n = 0;
+    batch.least = ROTA_FOREVER;
+    batch.most = INT64_MIN;
+    while (batch.n < ROTA__RUN_MOST && (timer = take_next(&list, &other))) {
+        timer->order_ &= ~(uint64_t)ROTA__TIMER_STATE;
+        if (__builtin_expect(rota__timers_tick(timer->deadline_) <= last && timer->order_ < limit, 1))
+            batch_add(&batch, timer);
+        else
+            place(ts, timer, limit);
+    }
+    if (!list && !other) {
+        sort_batch(ts, &batch);
+        return;
+    }
+    for (unsigned i = 0; i < batch.n; i++)
+        place(ts, batch.entries[i].timer, limit);
+    place_lists(ts, list, other, limit);
+}
+
+/* Moves what may fire in this step from incoming, and from spill if there may be room again, to where it is sorted.
  * Timers that callbacks start meanwhile have orders from limit upwards: they are not even looked at until the
  * next step, or ten thousand callbacks that restart their timers would take the square of that. */
-static void settle(struct rota__timers *ts, uint64_t limit) {
+static inline void settle(struct rota__timers *ts, uint64_t limit) {
     if (ts->settled < limit) {
         ts->settled = limit;
         ts->starved = false;
-        place_list(ts, take_list(&ts->incoming), limit);
+        if (ts->incoming)
+            sort_lists(ts, take_list(&ts->incoming), NULL, limit, ts->tick);
     }
-    if (ts->spill && !ts->starved)
-        place_list(ts, take_list(&ts->spill), limit);
+    if (__builtin_expect(ts->spill && !ts->starved, 0))
+        place_lists(ts, take_list(&ts->spill), NULL, limit);
 }
 
-/* The first timer of heap and spill; what turns out to belong elsewhere is put there. */
-static rota_timer *first_settled(struct rota__timers *ts, uint64_t limit) {
-    rota_timer *first = NULL, *next;
+/* first, or what comes before it in spill; what turns out to belong elsewhere is put there. */
+static rota_timer *first_of_spill(struct rota__timers *ts, uint64_t limit, rota_timer *first) {
+    rota_timer *next;
 
-    while (ts->heap_n > 0) {
-        struct rota__timer_key key = ts->heap[0];
-        if (key.timer->order_ == key.order && key.order < limit) {
-            first = key.timer;
-            break;
-        }
-        heap_remove(ts, 0);
-        place(ts, key.timer, limit);
-    }
     for (rota_timer *timer = ts->spill; timer; timer = next) {
         next = timer->next_;
         if (rota__timers_tick(timer->deadline_) > ts->tick || timer->order_ >= limit) {
@@ -217,6 +345,31 @@ static rota_timer *first_settled(struct rota__timers *ts, uint64_t limit) {
     return first;
 }
 
+/* The same of the heap. */
+static rota_timer *first_of_heap(struct rota__timers *ts, uint64_t limit, rota_timer *first) {
+    while (ts->heap_n > 0) {
+        struct rota__timer_key key = ts->heap[0];
+        if (key.timer->order_ == key.order && key.order < limit)
+            return first && before(first->deadline_, first->order_, key.deadline, key.order) ? first : key.timer;
+        heap_remove(ts, 0);
+        place(ts, key.timer, limit);
+    }
+    return first;
+}
+
+/* The first timer of all but incoming and the wheel; what turns out to belong elsewhere is put there. */
+static inline rota_timer *first_settled(struct rota__timers *ts, uint64_t limit) {
+    rota_timer *first;
+
+    while (__builtin_expect((first = ts->run) && first->order_ >= limit, 0)) {
+        rota__timers_unlink(first);
+        place(ts, first, limit);
+    }
+    if (__builtin_expect(ts->heap_n > 0, 0))
+        first = first_of_heap(ts, limit, first);
+    return __builtin_expect(!ts->spill, 1) ? first : first_of_spill(ts, limit, first);
+}
+
 /* ---- the wheel ---------------------------------------------------------------------------------- */
 
 struct slot {
@@ -225,7 +378,7 @@ struct slot {
 };
 
 /* The first slot that is marked as occupied. */
-static bool first_slot(const struct rota__timers *ts, struct slot *slot) {
+static inline bool first_slot(const struct rota__timers *ts, struct slot *slot) {
     for (unsigned level = 0; level < ROTA__WHEEL_LEVELS; level++) {
         if (ts->occupied[level]) {
             unsigned shift = level * ROTA__WHEEL_BITS;
@@ -239,51 +392,51 @@ static bool first_slot(const struct rota__timers *ts, struct slot *slot) {
     return false;
 }
 
+static inline bool is_slot_until(const struct rota__timers *ts, int64_t tick) {
+    struct slot slot;
+    return first_slot(ts, &slot) && slot.start <= tick;
+}
+
 static inline void mark_empty(struct rota__timers *ts, const struct slot *slot) {
     ts->occupied[slot->level] &= ~(UINT64_C(1) << slot->index);
 }
 
-/* The last tick of the slot, or target if that is before it. */
-static int64_t last_tick(const struct slot *slot, int64_t target) {
-    int64_t last = slot->start | ((INT64_C(1) << slot->level * ROTA__WHEEL_BITS) - 1);
-    return last < target ? last : target;
+static inline int64_t last_tick(const struct slot *slot) {
+    return slot->start | ((INT64_C(1) << slot->level * ROTA__WHEEL_BITS) - 1);
 }
 
-static int64_t between(int64_t least, int64_t x, int64_t most) { return x < least ? least : x > most ? most : x; }
-
-/* Lets the wheel run on: to the first slot if it starts at or before target, whose timers are placed anew, and
- * true; else to target, and false. Slot by slot, so that the heap stays as small as one tick's timers; empty
- * slots are never visited, so a jump of years costs no more than what lay in between. */
-static bool advance(struct rota__timers *ts, int64_t target, uint64_t limit) {
+/* Lets the wheel run on to the first slot if that starts at or before target: its timers are placed anew. Slot by
+ * slot, so that the heap stays as small as one tick's timers; empty slots are never visited, so a jump of years
+ * costs no more than what lay in between. False: there is none, and the wheel may run on to target. */
+static bool open_slot(struct rota__timers *ts, int64_t target, uint64_t limit) {
     struct slot slot;
 
-    if (first_slot(ts, &slot) && slot.start <= target) {
-        rota_timer *list = take_list(&ts->slots[slot.level][slot.index]);
-        ts->tick = slot.start;
-        if (list && !list->next_ && slot.level > 0) /* nothing comes before the only one: straight there */
-            ts->tick = between(slot.start, rota__timers_tick(list->deadline_), last_tick(&slot, target));
-        mark_empty(ts, &slot);
-        place_list(ts, list, limit);
-        return true;
-    }
-    if (ts->tick < target)
-        ts->tick = target;
-    return false;
+    if (!first_slot(ts, &slot) || slot.start > target)
+        return false;
+    rota_timer **lists = ts->slots[slot.level][slot.index];
+    ts->tick = slot.start;
+    mark_empty(ts, &slot);
+    sort_lists(ts, take_list(&lists[0]), take_list(&lists[1]), limit, last_tick(&slot));
+    return true;
 }
 
-/* The first deadline in the wheel, correcting the places of timers that were moved; but at most `budget` timers
- * are looked at, after which the start of the slot has to do. */
-static int64_t first_in_wheel(struct rota__timers *ts, size_t budget) {
-    struct slot slot;
+static void run_to(struct rota__timers *ts, int64_t target, uint64_t limit) {
+    while (target > ts->tick)
+        if (!open_slot(ts, target, limit))
+            ts->tick = target;
+}
 
-    while (first_slot(ts, &slot)) {
-        unsigned shift = slot.level * ROTA__WHEEL_BITS;
-        rota_timer **list = &ts->slots[slot.level][slot.index], *timer = *list, *next;
-        int64_t first = ROTA_FOREVER;
+/* The first deadline in the slot, ROTA_FOREVER if there is none; timers that were moved are put where they belong. At
+ * most *budget timers are looked at, after which the start of the slot has to do. */
+static int64_t first_in_slot(struct rota__timers *ts, const struct slot *slot, size_t *budget) {
+    unsigned shift = slot->level * ROTA__WHEEL_BITS;
+    int64_t first = ROTA_FOREVER;
 
-        for (; timer && budget > 0; timer = next, budget--) {
+    for (unsigned i = 0; i < ROTA__SLOT_LISTS; i++) {
+        rota_timer *timer = ts->slots[slot->level][slot->index][i], *next;
+        for (; timer && *budget > 0; timer = next, --*budget) {
             next = timer->next_;
-            if (rota__timers_tick(timer->deadline_) >> shift != slot.start >> shift) {
+            if (rota__timers_tick(timer->deadline_) >> shift != slot->start >> shift) {
                 rota__timers_unlink(timer);
                 rota__timers_link(ts, timer);
             } else if (timer->deadline_ < first) {
@@ -291,8 +444,19 @@ static int64_t first_in_wheel(struct rota__timers *ts, size_t budget) {
             }
         }
         if (timer)
-            return slot.start << ROTA__TICK_SHIFT;
-        if (*list)
+            return slot->start << ROTA__TICK_SHIFT;
+    }
+    return first;
+}
+
+/* The first deadline in the wheel; see there. */
+static int64_t first_in_wheel(struct rota__timers *ts, size_t budget) {
+    struct slot slot;
+
+    while (first_slot(ts, &slot)) {
+        int64_t first = first_in_slot(ts, &slot, &budget);
+        rota_timer *const *lists = ts->slots[slot.level][slot.index];
+        if (lists[0] || lists[1])
             return first;
         mark_empty(ts, &slot);
     }
@@ -301,9 +465,35 @@ static int64_t first_in_wheel(struct rota__timers *ts, size_t budget) {
 
 /* ---- pop and next ------------------------------------------------------------------------------- */
 
-/* What wake becomes when a step is over; first: of heap and spill, which are before the whole wheel. */
+/* The first timer of all if its tick is at or before target; otherwise NULL or a timer after it. The wheel stands
+ * at that timer then, if it comes so far. */
+static inline rota_timer *find_first(struct rota__timers *ts, int64_t target, uint64_t limit) {
+    for (;;) {
+        settle(ts, limit);
+        rota_timer *first = first_settled(ts, limit);
+        bool comes = first && rota__timers_tick(first->deadline_) <= target;
+        int64_t horizon = comes ? rota__timers_tick(first->deadline_) : target;
+        if (__builtin_expect(horizon <= ts->tick, 1))
+            return first;
+        if (open_slot(ts, horizon, limit))
+            continue;
+        if (comes)
+            ts->tick = horizon;
+        return first;
+    }
+}
+
+/* The first deadline of heap and spill, whose first timer is given, and of the wheel. */
+static int64_t first_deadline(struct rota__timers *ts, const rota_timer *first, size_t budget) {
+    if (first && rota__timers_tick(first->deadline_) <= ts->tick)
+        return first->deadline_;
+    int64_t in_wheel = first_in_wheel(ts, budget);
+    return first && first->deadline_ < in_wheel ? first->deadline_ : in_wheel;
+}
+
+/* What wake becomes when a step is over. */
 static int64_t next_wake(struct rota__timers *ts, const rota_timer *first) {
-    int64_t wake = first ? first->deadline_ : first_in_wheel(ts, SCAN_LIMIT);
+    int64_t wake = first_deadline(ts, first, SCAN_LIMIT);
 
     for (const rota_timer *timer = ts->incoming; timer; timer = timer->next_)
         if (timer->deadline_ < wake)
@@ -311,43 +501,76 @@ static int64_t next_wake(struct rota__timers *ts, const rota_timer *first) {
     return wake;
 }
 
-rota_timer *rota__timers_pop(struct rota__timers *ts, int64_t now, uint64_t limit) {
-    rota_timer *first;
-    int64_t target;
+/* The same where the next deadline will be asked for: a bound that costs no look at the wheel. */
+static inline int64_t rough_wake(const struct rota__timers *ts) {
+    int64_t wake = (int64_t)((((uint64_t)ts->tick + 1) << ROTA__TICK_SHIFT) - 1); /* the tick's last moment */
 
+    wake += wake != ROTA_FOREVER;
+    if (ts->run && ts->run->deadline_ < wake)
+        wake = ts->run->deadline_;
+    if (ts->heap_n > 0 && ts->heap[0].deadline < wake)
+        wake = ts->heap[0].deadline;
+    return wake;
+}
+
+/* `timer` is about to fire. */
+static inline rota_timer *take_due(struct rota__timers *ts, rota_timer *timer) {
+    rota__timers_disarm(ts, timer);
+    if (ts->next_is_asked && !ts->incoming && !ts->spill)
+        ts->wake = rough_wake(ts);
+    return timer;
+}
+
+/* Nothing but the sorted list and the wheel could have a timer to fire that was armed before limit. */
+static inline bool all_sorted(const struct rota__timers *ts, uint64_t limit) {
+    return ts->run && ts->run->order_ < limit && ts->settled >= limit && ts->heap_n == 0 && !ts->spill;
+}
+
+static __attribute__((noinline)) rota_timer *pop_any(struct rota__timers *ts, int64_t now, uint64_t limit) {
     if (now == ROTA_FOREVER)
         now--;  /* a deadline of ROTA_FOREVER never comes, not even at the end of time */
-    target = rota__timers_tick(now);
+    int64_t target = rota__timers_tick(now);
     if (limit > ts->sequence)
         limit = ts->sequence;
     if (now < ts->wake) {
-        /* Nothing is due, but the wheel keeps up: what is started later is sorted relative to its place. */
-        while (target > ts->tick)
-            (void)advance(ts, target, limit);
+        run_to(ts, target, limit); /* what is started later is sorted relative to its place */
         return NULL;
     }
-    do {
-        settle(ts, limit);
-        first = first_settled(ts, limit);
-    } while (!first && advance(ts, target, limit));
-
-    if (first && first->deadline_ <= now) {
-        rota__timers_disarm(ts, first);
-        return first;
-    }
+    rota_timer *first = find_first(ts, target, limit);
+    if (first && first->deadline_ <= now)
+        return take_due(ts, first);
+    if (ts->tick < target)
+        ts->tick = target;
     ts->starved = false;
-    ts->wake = ts->next_is_asked && !first && !ts->incoming ? now + 1 : next_wake(ts, first);
+    ts->wake = ts->next_is_asked && !ts->incoming && !ts->spill ? rough_wake(ts) : next_wake(ts, first);
     return NULL;
 }
 
-int64_t rota__timers_next(struct rota__timers *ts) {
-    const rota_timer *first;
+rota_timer *rota__timers_pop(struct rota__timers *ts, int64_t now, uint64_t limit) {
+    if (all_sorted(ts, limit) && ts->run->deadline_ <= now && rota__timers_tick(ts->run->deadline_) <= ts->tick &&
+        now != ROTA_FOREVER)
+        return take_due(ts, ts->run);
+    return pop_any(ts, now, limit);
+}
 
-    settle(ts, ts->sequence);
-    first = first_settled(ts, ts->sequence);
+static __attribute__((noinline)) int64_t next_of_any(struct rota__timers *ts, int64_t target) {
+    const rota_timer *first = find_first(ts, target, ts->sequence);
+
     ts->starved = false;
-    ts->wake = first ? first->deadline_ : first_in_wheel(ts, SIZE_MAX);
-    return ts->wake;
+    return ts->wake = first_deadline(ts, first, SIZE_MAX);
+}
+
+int64_t rota__timers_next(struct rota__timers *ts, int64_t until) {
+    int64_t target = rota__timers_tick(until), most = ts->tick | LOWER_LEVELS;
+    target = target < most ? target : most;
+    if (all_sorted(ts, ts->sequence)) {
+        int64_t tick = rota__timers_tick(ts->run->deadline_);
+        if (tick <= ts->tick || (tick <= target && !is_slot_until(ts, tick))) {
+            ts->tick = tick > ts->tick ? tick : ts->tick;
+            return ts->wake = ts->run->deadline_;
+        }
+    }
+    return next_of_any(ts, target);
 }
 
 /* ---- the rest ----------------------------------------------------------------------------------- */
@@ -359,11 +582,14 @@ static void clear_list(rota_timer **list) {
 
 void rota__timers_clear(struct rota__timers *ts) {
     for (unsigned level = 0; level < ROTA__WHEEL_LEVELS; level++) {
-        for (unsigned i = 0; i < ROTA__WHEEL_SLOTS; i++)
-            clear_list(&ts->slots[level][i]);
+        for (unsigned i = 0; i < ROTA__WHEEL_SLOTS; i++) {
+            clear_list(&ts->slots[level][i][0]);
+            clear_list(&ts->slots[level][i][1]);
+        }
         ts->occupied[level] = 0;
     }
     clear_list(&ts->incoming);
+    clear_list(&ts->run);
     clear_list(&ts->spill);
     for (size_t i = 0; i < ts->heap_n; i++)
         ts->heap[i].timer->order_ = ROTA__TIMER_IDLE;
@@ -376,10 +602,11 @@ void rota__timers_clear(struct rota__timers *ts) {
  * is after a deadline. Adds its length to *count. */
 static const char *check_list(const struct rota__timers *ts, rota_timer *const *list, int64_t from,
                               uint64_t order, size_t *count) {
+    unsigned state = list == &ts->run ? ROTA__TIMER_SORTED : ROTA__TIMER_LISTED;
     for (const rota_timer *timer = *list; timer; list = &timer->next_, timer = *list) {
         if (timer->place_.prev != list)
             return "a timer in a list does not point back";
-        if ((timer->order_ & ROTA__TIMER_STATE) != ROTA__TIMER_LISTED)
+        if ((timer->order_ & ROTA__TIMER_STATE) != state)
             return "a timer in a list does not say so";
         if (timer->order_ < order || timer->order_ >= ts->sequence)
             return "a timer in a list has an order that it cannot have there";
@@ -422,11 +649,12 @@ static const char *check_wheel(const struct rota__timers *ts, size_t *count) {
         for (unsigned i = 0; i < ROTA__WHEEL_SLOTS && !wrong; i++) {
             bool marked = ts->occupied[level] >> i & 1;
             int64_t start = (above | i) << shift;
-            if (ts->slots[level][i] && !marked)
+            if ((ts->slots[level][i][0] || ts->slots[level][i][1]) && !marked)
                 return "a slot with timers is not marked";
             if (marked && start <= ts->tick)
                 return "the wheel has passed a slot";
-            wrong = check_list(ts, &ts->slots[level][i], start, 0, count);
+            for (unsigned list = 0; list < ROTA__SLOT_LISTS && !wrong; list++)
+                wrong = check_list(ts, &ts->slots[level][i][list], start, 0, count);
         }
     }
     return wrong;
@@ -440,6 +668,11 @@ const char *rota__timers_check(const struct rota__timers *ts) {
         wrong = check_wheel(ts, &count);
     if (!wrong)
         wrong = check_list(ts, &ts->incoming, INT64_MIN, ts->settled, &count);
+    if (!wrong)
+        wrong = check_list(ts, &ts->run, INT64_MIN, 0, &count);
+    for (const rota_timer *timer = ts->run; timer && timer->next_ && !wrong; timer = timer->next_)
+        if (!before(timer->deadline_, timer->order_, timer->next_->deadline_, timer->next_->order_))
+            wrong = "the sorted list is not sorted";
     if (!wrong)
         wrong = check_list(ts, &ts->spill, INT64_MIN, 0, &count);
     if (!wrong && count != ts->count)

@@ -18,13 +18,16 @@ enum {
     ROTA__TICK_SHIFT = 20,     /* a tick is 2^20 ns: about a millisecond */
     ROTA__WHEEL_BITS = 6,      /* 64 slots a level, so that a level's occupancy is one word */
     ROTA__WHEEL_SLOTS = 1 << ROTA__WHEEL_BITS,
+    ROTA__SLOT_LISTS = 2,
     ROTA__WHEEL_LEVELS = 8,    /* 8 * 6 + 20 > 63: every int64_t has a slot, no timer is "too far" */
-    ROTA__HEAP_EMBEDDED = 16   /* a loop with few timers due in one tick never asks for memory */
+    ROTA__RUN_MOST = 128,      /* timers that are sorted in one go, at most */
+    ROTA__HEAP_EMBEDDED = 16   /* few more, due in one tick, need no memory */
 };
 
-/* Where a timer is, in the two low bits of order_. All lists are handled alike, so they share a state. */
-enum { ROTA__TIMER_IDLE = 0, ROTA__TIMER_LISTED = 1, ROTA__TIMER_HEAPED = 2, ROTA__TIMER_STATE = 3,
-       ROTA__TIMER_STEP = 4 };
+/* Where a timer is, in the two low bits of order_. All lists are handled alike, so they share a state, except for the
+ * sorted one, where no timer may stay that is moved. A timer whose state is odd is in a list. */
+enum { ROTA__TIMER_IDLE = 0, ROTA__TIMER_LISTED = 1, ROTA__TIMER_HEAPED = 2, ROTA__TIMER_SORTED = 3,
+       ROTA__TIMER_STATE = 3, ROTA__TIMER_STEP = 4 };
 
 /* Deadline and order as they were when the timer entered the heap: comparing needs no look at the timer,
  * which at a million timers is a cache miss each. */
@@ -44,6 +47,7 @@ struct rota__timers {
     uint64_t occupied[ROTA__WHEEL_LEVELS];  /* a clear bit: the slot is empty; a set one: perhaps not */
 
     uint64_t settled;         /* every order in incoming is at least this */
+    rota_timer *run;          /* sorted, the first one first */
     rota_timer *spill;        /* belongs into the heap, which is full and cannot grow */
     struct rota__timer_key *heap;
     size_t heap_n, heap_room;
@@ -51,7 +55,8 @@ struct rota__timers {
     bool starved;             /* growing failed in this step: do not ask again for each timer */
     const rota_allocator *allocator;
 
-    rota_timer *slots[ROTA__WHEEL_LEVELS][ROTA__WHEEL_SLOTS];
+    /* Two lists a slot, in turn: whoever walks both at once waits for half as many cache misses. */
+    rota_timer *slots[ROTA__WHEEL_LEVELS][ROTA__WHEEL_SLOTS][ROTA__SLOT_LISTS];
     struct rota__timer_key embedded[ROTA__HEAP_EMBEDDED];
 };
 
@@ -61,9 +66,9 @@ void rota__timers_init(struct rota__timers *ts, const rota_allocator *a, int64_t
 /* Gives back the heap. Timers that are still armed are not touched: rota__timers_clear comes first. */
 void rota__timers_free(struct rota__timers *ts);
 
-/* Arm (for an earlier time) and disarm a timer that is in the heap: out of line, for few that are moved or disarmed ever
- * got there. */
-void rota__timers_arm_heaped(struct rota__timers *ts, rota_timer *timer, int64_t when);
+/* Arm a timer that is started, where that is not merely a later time; disarm one that is in the heap. Out of line: few
+ * are moved to an earlier time, and few that are moved or disarmed were in the heap or in the sorted list. */
+void rota__timers_move(struct rota__timers *ts, rota_timer *timer, int64_t when);
 void rota__timers_disarm_heaped(struct rota__timers *ts, rota_timer *timer);
 
 static inline int64_t rota__timers_tick(int64_t time) { return time >> ROTA__TICK_SHIFT; }
@@ -94,7 +99,7 @@ static inline void rota__timers_link(struct rota__timers *ts, rota_timer *timer)
         unsigned level = rota__timers_level(ts, tick);
         unsigned slot = (unsigned)(tick >> level * ROTA__WHEEL_BITS) % ROTA__WHEEL_SLOTS;
         ts->occupied[level] |= UINT64_C(1) << slot;
-        list = &ts->slots[level][slot];
+        list = &ts->slots[level][slot][timer->order_ / ROTA__TIMER_STEP % ROTA__SLOT_LISTS];
     }
     rota__timers_push(list, timer);
 }
@@ -121,19 +126,15 @@ static inline void rota__timers_arm(struct rota__timers *ts, rota_timer *timer, 
     unsigned state = (unsigned)timer->order_ & ROTA__TIMER_STATE;
     uint64_t order = ts->sequence;
 
-    if (state != ROTA__TIMER_IDLE) {
-        if (__builtin_expect(when >= timer->deadline_, 1)) {
-            ts->sequence = order + ROTA__TIMER_STEP;
-            timer->deadline_ = when;
-            timer->order_ = order | state;
-            return;
-        }
-        if (__builtin_expect(state == ROTA__TIMER_HEAPED, 0)) {
-            rota__timers_arm_heaped(ts, timer, when);
-            return;
-        }
-        rota__timers_unlink(timer);
-        ts->count--;
+    if (__builtin_expect(state == ROTA__TIMER_LISTED && when >= timer->deadline_, 1)) {
+        ts->sequence = order + ROTA__TIMER_STEP;
+        timer->deadline_ = when;
+        timer->order_ = order | ROTA__TIMER_LISTED;
+        return;
+    }
+    if (__builtin_expect(state != ROTA__TIMER_IDLE, 0)) {
+        rota__timers_move(ts, timer, when);
+        return;
     }
     ts->sequence = order + ROTA__TIMER_STEP;
     ts->count++;
@@ -146,20 +147,20 @@ static inline void rota__timers_arm(struct rota__timers *ts, rota_timer *timer, 
 
 /* Also for a timer that is not armed. */
 static inline void rota__timers_disarm(struct rota__timers *ts, rota_timer *timer) {
-    unsigned state = (unsigned)timer->order_ & ROTA__TIMER_STATE;
-
-    if (__builtin_expect(state == ROTA__TIMER_LISTED, 1)) {
+    if (__builtin_expect(timer->order_ & 1, 1)) { /* in a list */
         timer->order_ = ROTA__TIMER_IDLE;
         ts->count--;
         rota__timers_unlink(timer);
-    } else if (state == ROTA__TIMER_HEAPED) {
+    } else if (timer->order_ & ROTA__TIMER_STATE) {
         rota__timers_disarm_heaped(ts, timer);
     }
 }
 
-/* The deadline that comes first, exact; ROTA_FOREVER when none is armed. It looks at every timer of the first
- * slot: for a clock that jumps, whose next jump empties that slot anyway. */
-int64_t rota__timers_next(struct rota__timers *ts);
+/* The deadline that comes first, exact; ROTA_FOREVER when none is armed. For a clock that jumps to it, or to `until`
+ * if that is earlier: the wheel runs on as far, which spares looking at all timers of the first slot now and again
+ * when the clock is there. If it does not jump after all, timers armed for a time in between take the way through
+ * the heap. With until = now the wheel stays where it is. */
+int64_t rota__timers_next(struct rota__timers *ts, int64_t until);
 
 /* When to call pop again: never after the first deadline, and the deadline itself unless that timer was
  * disarmed or moved meanwhile, or shares a distant slot with many (then a time before it, a handful of times
@@ -170,6 +171,12 @@ static inline int64_t rota__timers_wake(const struct rota__timers *ts) { return 
 /* Takes out and returns the first timer with deadline <= now that was armed before `limit` (an order taken
  * with rota__timers_order before the step), NULL when there is none. */
 rota_timer *rota__timers_pop(struct rota__timers *ts, int64_t now, uint64_t limit);
+
+/* pop would give NULL, and the wheel would stay where it is. */
+static inline bool rota__timers_quiet(const struct rota__timers *ts, int64_t now) {
+    return now < ts->wake && rota__timers_tick(now) <= ts->tick;
+}
+
 static inline uint64_t rota__timers_order(const struct rota__timers *ts) { return ts->sequence; }
 
 static inline size_t rota__timers_count(const struct rota__timers *ts) { return ts->count; }

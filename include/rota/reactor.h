@@ -279,7 +279,7 @@ typedef struct rota_timer {
     struct rota_timer *next_;   /* in a list: the next one; in the heap: unused */
     union { struct rota_timer **prev; size_t index; } place_;  /* in a list; in the heap */
     int64_t deadline_;          /* the place is one for this deadline or an earlier one */
-    uint64_t order_;            /* sequence << 2 | where (idle, in a list, in the heap) */
+    uint64_t order_;            /* sequence << 2 | where (idle, in a list, in the heap, in the sorted list) */
     void (*fn)(struct rota_timer *timer, void *arg);  /* set by init */
     void *arg;                                        /* yours */
 } rota_timer;
