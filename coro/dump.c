@@ -18,7 +18,7 @@ static void fill(rota_task_info *info, const rota_task *task) {
     info->object = wait ? wait->on : NULL;
     info->until = wait ? wait->until : ROTA_FOREVER;
     info->at = task->at;
-    info->stack_used = rota__stack_used(&task->runner->stack);
+    info->stack_used = rota__task_has_begun(task) ? rota__stack_used(&task->runner->stack) : 0;
 }
 
 int rota_loop_each_task(rota_loop *loop, rota_each_task_fn *fn, void *ctx) {

@@ -75,11 +75,15 @@ static bool in_a_cycle(const rota_task *task) {
 
 /* ---- what waits in vain ---- */
 
+static bool has_scopes(const rota_task *task) {
+    return task->state == ROTA__TASK_LIVE && rota__task_has_begun(task);
+}
+
 /* Puts every task of the loop in the list: the free ones, and those in groups of a task that is in it. */
 static void add_every(rota_loop *loop, struct walk *walk) {
     add_all(walk, rota__tasks_of(loop)->free_tasks);
     for (rota_task *task = walk->first; task; task = task->work)
-        for (rota_scope *s = task->state == ROTA__TASK_LIVE ? &task->runner->root : NULL; s; s = s->inner_)
+        for (rota_scope *s = has_scopes(task) ? &task->runner->root : NULL; s; s = s->inner_)
             if (s->flags_ & ROTA__SCOPE_GROUP)
                 add_all(walk, rota__container_of(s, rota_group, scope)->children_);
 }

@@ -46,6 +46,7 @@ static __attribute__((noinline, cold)) void left_watched(rota_loop *loop) {
 }
 
 static __attribute__((noinline, cold)) void enters_watched(rota_loop *loop, rota_ready *entry) {
+    (void)rota__task_runner((rota_task *)entry);
     swap_exceptions(loop, (rota_task *)entry);
     if (loop->traced)
         rota__trace_enters(entry);
@@ -58,24 +59,47 @@ static inline __attribute__((always_inline)) int enter(rota_loop *loop, rota_tas
     return rota__fiber_switch(fiber, save, rota__task_fiber(next), next->ready.hint_, next->woken);
 }
 
-/* Nothing in the ring, or a callback is next, or a chunk of the budget is spent. Out of line, and a tail call: so what
- * is usual calls nothing, and saves no registers. */
+/* Is it a task that can be entered from here? One that has not begun gets the runner that was used last: not while we
+ * stand on that one, and have ended. */
+static inline bool may_enter(const rota_loop *loop, const rota_ready *entry, void *const *save) {
+    const struct rota__tasks *tasks = rota__tasks_of(loop);
+    if (!entry || entry->run_ != rota__task_begin)
+        return entry && entry->run_ == rota__task_run;
+    const struct rota__runner *last = tasks->idle[tasks->default_class];
+    return save != &last->context && save != &last->spent;
+}
+
+/* Nothing in the ring, or a callback or a task that has not begun is next, or a chunk of the budget is spent. Out of
+ * line, and a tail call: so what is usual calls nothing, and saves no registers. */
 static __attribute__((noinline)) int switch_slowly(rota_loop *loop, ROTA__SANITIZE_FIBER *fiber, void **save) {
     rota_ready *entry = rota__ready_peek(&loop->ready);
-    if (!entry || entry->run_ != rota__task_run || --loop->budget <= 0) {
+    bool enters = may_enter(loop, entry, save);
+    if (!enters || --loop->budget <= 0) {
         if (loop->watched)
             left_watched(loop);
-        if (!entry || entry->run_ != rota__task_run || rota__loop_budget_spent(loop))
+        if (!enters || rota__loop_budget_spent(loop))
             return rota__fiber_switch(fiber, save, &rota__tasks_of(loop)->fiber, loop->context, 0);
         if (loop->watched)
             enters_watched(loop, entry);
     }
     rota__ready_drop_unmarked(&loop->ready);
     rota_task *next = (rota_task *)entry; /* its first member */
+    (void)rota__task_runner(next);
     if (save != &next->ready.hint_)
         return enter(loop, next, fiber, save);
     loop->running = next;
     return next->woken; /* it was the only one, and is the next one */
+}
+
+/* As switch_slowly, and often right: the next one is a task that has not begun. */
+static __attribute__((noinline)) int switch_otherwise(rota_loop *loop, ROTA__SANITIZE_FIBER *fiber, void **save) {
+    rota_ready *entry = rota__ready_first(&loop->ready);
+    if (!entry || entry->run_ != rota__task_begin || loop->budget <= 1 || !may_enter(loop, entry, save))
+        return switch_slowly(loop, fiber, save);
+    loop->budget--;
+    rota__ready_drop_unmarked(&loop->ready);
+    (void)rota__task_bind((rota_task *)entry);
+    return enter(loop, (rota_task *)entry, fiber, save);
 }
 
 /* The usual next step, counted: from here to the next task in the ring, which stays there. NULL when it is not that
@@ -95,7 +119,7 @@ static inline __attribute__((always_inline)) int switch_away(rota_loop *loop, RO
                                                              void **save) {
     rota_task *next = ROTA__FOR_SIZE ? NULL : usual_next(loop);
     if (__builtin_expect(!next, 0))
-        return switch_slowly(loop, fiber, save);
+        return switch_otherwise(loop, fiber, save);
     rota__ready_drop_unmarked(&loop->ready);
     return enter(loop, next, fiber, save);
 }
@@ -112,6 +136,11 @@ void rota__task_run(rota_ready *ready) {
     loop->counts.entered_tasks++;
     (void)rota__fiber_switch(fiber, &loop->context, rota__task_fiber(task), ready->hint_, task->woken);
     loop->running = NULL;
+}
+
+void rota__task_begin(rota_ready *ready) {
+    (void)rota__task_bind((rota_task *)ready);
+    rota__task_run(ready);
 }
 
 /* ---- parking ---- */
@@ -266,6 +295,7 @@ static void retire(rota_loop *loop, struct rota__runner *runner) {
         struct rota__tasks *tasks = rota__tasks_of(loop);
         runner->next = tasks->idle[size_class];
         tasks->idle[size_class] = runner;
+        tasks->unpromised += size_class == tasks->default_class;
     } else if (size_class == ROTA__STACK_ALONE) {
         runner->garbage.free = unmap_runner;
         runner->garbage.next = loop->garbage;
@@ -281,6 +311,20 @@ static void retire(rota_loop *loop, struct rota__runner *runner) {
     }
 }
 
+/* Is the next one a task that has not begun? It gets the runner that was used last: this one, if its stack is of the
+ * default size; and so begins without a switch. */
+static bool begin_next(rota_loop *loop, struct rota__runner *runner) {
+    struct rota__tasks *tasks = rota__tasks_of(loop);
+    rota_ready *entry = rota__ready_first(&loop->ready);
+    if (!entry || entry->run_ != rota__task_begin || tasks->idle[tasks->default_class] != runner || loop->budget <= 1)
+        return false;
+    loop->budget--;
+    rota__ready_drop_unmarked(&loop->ready);
+    (void)rota__task_bind((rota_task *)entry);
+    loop->running = entry;
+    return true;
+}
+
 void rota__runner_main(intptr_t value, void *arg) {
     struct rota__runner *runner = arg;
     (void)value;
@@ -292,14 +336,14 @@ void rota__runner_main(intptr_t value, void *arg) {
         intptr_t outcome = runner->fn(runner->arg);
         if (task->flags & ROTA__TASK_CANARY)
             check_canary(task);
-        /* Below a copied argument there is less stack than the next task is promised. */
-        void **save = &runner->context;
-        if (task->flags & ROTA__TASK_ARGUMENT) {
-            runner->context = NULL;
-            save = &runner->spent;
-        }
+        bool spent = task->flags & ROTA__TASK_ARGUMENT;
         rota__task_finish(task, outcome);
         retire(loop, runner);
-        (void)switch_away(loop, &runner->fiber, save);
+        if (!spent && begin_next(loop, runner))
+            continue;
+        /* Below a copied argument there is less stack than the next task is promised. */
+        if (spent)
+            runner->context = NULL;
+        (void)switch_away(loop, &runner->fiber, spent ? &runner->spent : &runner->context);
     }
 }

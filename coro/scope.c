@@ -44,11 +44,12 @@ static void add_children(const rota_scope *scope, rota_task *child, rota_task **
     for (; child; child = child->next) {
         if (child->state != ROTA__TASK_LIVE)
             continue;
-        if (scope->due_ == INT64_MIN && !(child->runner->root.flags_ & FORCED)) {
+        rota_scope *root = &rota__task_runner(child)->root;
+        if (scope->due_ == INT64_MIN && !(root->flags_ & FORCED)) {
             /* A cancellation that was handed down stays, whatever becomes of the scope it came from. */
-            child->runner->root.flags_ |= ROTA__SCOPE_INHERITED;
-            child->runner->root.reason_ = scope->reason_;
-            child->runner->root.cancelled_at_ = scope->cancelled_at_;
+            root->flags_ |= ROTA__SCOPE_INHERITED;
+            root->reason_ = scope->reason_;
+            root->cancelled_at_ = scope->cancelled_at_;
         }
         if (child->flags & ROTA__TASK_QUEUED_WORK)
             continue;
@@ -201,7 +202,7 @@ int rota_cancel_at(rota_at at, rota_task *task, const char *reason) {
         return rc;
     if (task->state != ROTA__TASK_LIVE)
         return -ESRCH;
-    cancel(task->loop, &task->runner->root, at, reason);
+    cancel(task->loop, &rota__task_runner(task)->root, at, reason);
     return 0;
 }
 

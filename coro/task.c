@@ -66,7 +66,7 @@ static void free_stacks(struct rota__tasks *tasks) {
         }
     for (struct rota__task_slab *slab = tasks->slabs; slab; slab = slab->next)
         for (size_t i = 0; i < slab->n; i++)
-            if (slab->tasks[i].state == ROTA__TASK_LIVE)
+            if (slab->tasks[i].state == ROTA__TASK_LIVE && rota__task_has_begun(&slab->tasks[i]))
                 give_back(tasks, slab->tasks[i].runner);
     rota__forget_adopted(tasks);
     rota__stack_pool_free(&tasks->stacks);
@@ -79,7 +79,7 @@ static void free_tasks(rota_loop *loop) {
         tasks->leave_executors(loop); /* first: where tasks could not be ended, threads still work on their stacks */
     for (slab = tasks->slabs; slab; slab = slab->next)
         for (size_t i = 0; i < slab->n; i++)
-            if (slab->tasks[i].state == ROTA__TASK_LIVE)
+            if (slab->tasks[i].state == ROTA__TASK_LIVE && rota__task_has_begun(&slab->tasks[i]))
                 rota__locals_drop(&slab->tasks[i]);
     /* Only in a child after fork does a task run now: the one that closes, and stands on one of the stacks. */
     if (!loop->running)
@@ -100,6 +100,7 @@ static void free_blocks(rota_loop *loop) {
 
 static const struct rota__upper upper = {
     .run = rota__task_run,
+    .begin = rota__task_begin,
     .enters = rota__trace_enters,
     .who = rota__trace_who,
     .tell = rota__trace_tell,
@@ -157,7 +158,6 @@ static int more_slots(struct rota__tasks *tasks) {
     slab->n = n;
     tasks->slabs = slab;
     for (size_t i = 0; i < n; i++) {
-        slab->tasks[i].ready.run_ = rota__task_run;
         slab->tasks[i].loop = tasks->loop;
         slab->tasks[i].fast = ROTA__FAST_CALLS;
         *tasks->spare_last = &slab->tasks[i];
@@ -261,6 +261,23 @@ static struct rota__runner *found_runner(const struct rota__stack *stack) {
     return runner;
 }
 
+/* The one that was used last; there is one. The next is fetched: its page is in no TLB in bursts of tasks. */
+static struct rota__runner *pop_idle(struct rota__tasks *tasks, int size_class) {
+    struct rota__runner *runner = tasks->idle[size_class], *next = tasks->idle[size_class] = runner->next;
+    __builtin_prefetch(next);
+    __builtin_prefetch((char *)next + 64);
+    __builtin_prefetch((char *)next + 128);
+    return runner;
+}
+
+static int new_runner(struct rota__tasks *tasks, size_t size, struct rota__runner **runner) {
+    struct rota__stack stack;
+    int rc = rota__stack_get(&tasks->stacks, size, &stack);
+    if (rc == 0)
+        *runner = found_runner(&stack);
+    return rc;
+}
+
 /* An idle runner with a stack of that size, or a new one; for a size above the classes, always a new one. */
 static int take_runner(struct rota__tasks *tasks, const rota_spawn_options *opt, struct rota__runner **runner) {
     struct rota__stack stack;
@@ -275,36 +292,78 @@ static int take_runner(struct rota__tasks *tasks, const rota_spawn_options *opt,
     }
     size_t size = opt->stack_size ? opt->stack_size : tasks->default_stack;
     int size_class = opt->stack_size ? rota__stack_class_of(&tasks->stacks, size) : tasks->default_class;
-    if (size_class >= 0 && tasks->idle[size_class]) {
-        *runner = tasks->idle[size_class];
-        struct rota__runner *next = tasks->idle[size_class] = (*runner)->next;
-        __builtin_prefetch(next);
-        __builtin_prefetch((char *)next + 64);
-        __builtin_prefetch((char *)next + 128);
-        return 0;
-    }
-    int rc = rota__stack_get(&tasks->stacks, size, &stack);
-    if (rc == 0)
-        *runner = found_runner(&stack);
-    return rc;
+    bool is_default = size_class == tasks->default_class;
+    if (size_class < 0 || (is_default ? !tasks->unpromised : !tasks->idle[size_class]))
+        return new_runner(tasks, size, runner);
+    tasks->unpromised -= is_default;
+    *runner = pop_idle(tasks, size_class);
+    return 0;
 }
 
-/* A runner that is ready to run fn: as it was left, or with a new context where an argument must be copied (or
- * one lies there). */
-static int prepare_runner(struct rota__tasks *tasks, const rota_spawn_options *opt, void **arg,
-                          struct rota__runner **out) {
+/* With a new context where there is none, or where an argument must be copied (or one lies there). */
+static __attribute__((noinline)) int renew_context(struct rota__runner *runner, const void *arg, size_t arg_size,
+                                                   void **argument) {
+    if (runner->used) {
+        rota__fiber_destroy(&runner->fiber);
+        rota__stack_blank(runner->stack.base, (size_t)((unsigned char *)runner - runner->stack.base));
+        rota__fiber_init(&runner->fiber, &runner->stack);
+    }
+    return make_context(runner, arg, arg_size, argument);
+}
+
+/* Gives the task a runner that is ready to run. deadline: of its root scope. */
+static void bind_to(rota_task *task, struct rota__runner *runner, rota_fn *fn, void *arg, int64_t deadline) {
+    struct rota__tasks *tasks = rota__tasks_of(task->loop);
+    task->ready.run_ = rota__task_run;
+    task->ready.hint_ = runner->context;
+    task->runner = runner;
+    runner->task = task;
+    runner->fn = fn;
+    runner->arg = arg;
+    runner->result = NULL;
+#ifdef ROTA__SANITIZED
+    runner->now_on = &runner->fiber;
+#endif
+    rota__scope_root(task, task->group ? &task->group->scope : &tasks->scope, deadline, task->at);
+}
+
+/* The stack is of the default size, so without an argument a context fits. */
+struct rota__runner *rota__task_bind(rota_task *task) {
+    struct rota__tasks *tasks = rota__tasks_of(task->loop);
+    struct rota__runner *runner = pop_idle(tasks, tasks->default_class);
+    if (!runner->context)
+        (void)renew_context(runner, NULL, 0, NULL);
+    bind_to(task, runner, task->fn, task->arg, ROTA_FOREVER);
+    return runner;
+}
+
+/* One more idle runner, for a task that begins later. */
+static __attribute__((noinline)) int promise_new_runner(struct rota__tasks *tasks) {
+    struct rota__runner *runner = NULL;
+    int rc = new_runner(tasks, tasks->default_stack, &runner);
+    if (rc < 0)
+        return rc;
+    runner->next = tasks->idle[tasks->default_class];
+    tasks->idle[tasks->default_class] = runner;
+    return 0;
+}
+
+static int promise_runner(struct rota__tasks *tasks) {
+    if (__builtin_expect(!tasks->unpromised, 0))
+        return promise_new_runner(tasks);
+    tasks->unpromised--;
+    return 0;
+}
+
+/* A runner that is ready to run: as it was left, or with a new context. */
+static __attribute__((noinline)) int prepare_runner(struct rota__tasks *tasks, const rota_spawn_options *opt,
+                                                    void **arg, struct rota__runner **out) {
     struct rota__runner *runner = NULL;
     int rc = take_runner(tasks, opt, &runner);
     if (rc < 0)
         return rc;
-    if (!runner->context || opt->arg_size) {
-        if (runner->used) {
-            rota__fiber_destroy(&runner->fiber);
-            rota__stack_blank(runner->stack.base, (size_t)((unsigned char *)runner - runner->stack.base));
-            rota__fiber_init(&runner->fiber, &runner->stack);
-        }
-        rc = make_context(runner, *arg, opt->arg_size, arg);
-    }
+    if (!runner->context || opt->arg_size)
+        rc = renew_context(runner, *arg, opt->arg_size, arg);
     if (rc < 0)
         give_back(tasks, runner);
     *out = runner;
@@ -330,41 +389,63 @@ static int check_spawn(rota_loop *loop, rota_fn *fn, const void *arg, const rota
     return limit && rota__tasks_of(loop)->live >= limit ? -EAGAIN : 0;
 }
 
-/* What a block and a runner still hold from their last task is as it must be, where that is not set here: see
- * more_slots, found_runner and rota__task_finish. */
-static void set_up(rota_task *task, rota_loop *loop, struct rota__runner *runner, rota_at at,
-                   const rota_spawn_options *opt) {
+/* What a block still holds from its last task is as it must be, where that is not set here: see more_slots and
+ * rota__task_finish. */
+static void set_up(rota_task *task, rota_loop *loop, rota_at at, const rota_spawn_options *opt) {
     struct rota__tasks *tasks = rota__tasks_of(loop);
     task->ready.next_ = NULL;
-    task->ready.hint_ = runner->context;
-    task->runner = runner;
     task->wait = NULL;
     task->woken = 0;
     task->state = ROTA__TASK_LIVE;
-    task->flags = (uint16_t)((opt->result ? ROTA__TASK_OBSERVED : 0) | (opt->stack ? ROTA__TASK_CANARY : 0) |
-                             (opt->arg_size ? ROTA__TASK_ARGUMENT : 0));
+    task->flags = 0;
     task->refusals = 0;
     task->name = opt->name;
     task->number = ++tasks->spawned;
     task->at = at;
     task->group = opt->group;
-    rota_future_init(&task->future);
-    task->future.flags_ = ROTA__FUTURE_OF_TASK;
-    runner->task = task;
-#ifdef ROTA__SANITIZED
-    runner->now_on = &runner->fiber;
-#endif
-    runner->result = opt->result;
-    const rota_task *spawner = loop->running;
-    if (spawner && __builtin_expect(spawner->runner->locals != NULL, 0))
-        rota__locals_inherit(runner, spawner->runner->locals);
-    int64_t deadline = opt->timeout
-        ? rota__time_add(rota__loop_clock(loop), opt->timeout > 0 ? opt->timeout : 0) : ROTA_FOREVER;
-    rota__scope_root(task, opt->group ? &opt->group->scope : &tasks->scope, deadline, at);
+    task->future = (rota_future){ .flags_ = ROTA__FUTURE_OF_TASK }; /* as rota_future_init */
     link_to(opt->group ? &opt->group->children_ : &tasks->free_tasks, task);
     if (opt->group)
         opt->group->running_++;
     tasks->live++;
+}
+
+static rota_scope *scope_around(rota_loop *loop, const rota_spawn_options *opt) {
+    return opt->group ? &opt->group->scope : &rota__tasks_of(loop)->scope;
+}
+
+static struct rota__local_node *spawners_locals(const rota_loop *loop) {
+    const rota_task *spawner = loop->running;
+    return spawner ? spawner->runner->locals : NULL;
+}
+
+/* Is there something that only a runner can hold, or must the task run at once? A cancellation that it is born under is
+ * noted there, too, as it stays when that scope's is taken back. */
+static inline bool needs_runner(rota_loop *loop, const rota_spawn_options *opt) {
+    bool wanted = ((uintptr_t)opt->stack | opt->stack_size | opt->arg_size | (uintptr_t)opt->result |
+                   (uint64_t)opt->timeout | opt->eager) != 0;
+    return wanted || rota__tasks_of(loop)->default_class < 0 || spawners_locals(loop) ||
+           scope_around(loop, opt)->due_ == INT64_MIN;
+}
+
+static __attribute__((noinline)) void lay_on_runner(rota_task *task, struct rota__runner *runner, rota_fn *fn,
+                                                    void *arg, const rota_spawn_options *opt) {
+    rota_loop *loop = task->loop;
+    bind_to(task, runner, fn, arg, opt->timeout
+        ? rota__time_add(rota__loop_clock(loop), opt->timeout > 0 ? opt->timeout : 0) : ROTA_FOREVER);
+    task->flags = (uint16_t)((opt->result ? ROTA__TASK_OBSERVED : 0) | (opt->stack ? ROTA__TASK_CANARY : 0) |
+                             (opt->arg_size ? ROTA__TASK_ARGUMENT : 0));
+    runner->result = opt->result;
+    if (spawners_locals(loop))
+        rota__locals_inherit(runner, spawners_locals(loop));
+}
+
+static inline void let_begin_later(rota_task *task, rota_fn *fn, void *arg, const rota_spawn_options *opt) {
+    task->ready.run_ = rota__task_begin;
+    task->ready.hint_ = task;
+    task->fn = fn;
+    task->arg = arg;
+    task->due = scope_around(task->loop, opt)->due_;
 }
 
 int rota_spawn_at(rota_at at, rota_task **out, rota_fn *fn, void *arg, const rota_spawn_options *opt) {
@@ -380,22 +461,25 @@ int rota_spawn_at(rota_at at, rota_task **out, rota_fn *fn, void *arg, const rot
     rota_task *task = spare_pop(tasks);
     if (!task)
         return -ENOMEM;
-    struct rota__runner *runner;
-    rc = prepare_runner(tasks, opt, &arg, &runner);
+    bool later = !needs_runner(loop, opt);
+    struct rota__runner *runner = NULL;
+    rc = later ? promise_runner(tasks) : prepare_runner(tasks, opt, &arg, &runner);
     if (rc < 0) {
         spare_push(tasks, task);
         return rc;
     }
-    set_up(task, loop, runner, at, opt);
-    runner->fn = fn;
-    runner->arg = arg;
+    set_up(task, loop, at, opt);
+    if (later)
+        let_begin_later(task, fn, arg, opt);
+    else
+        lay_on_runner(task, runner, fn, arg, opt);
     if (out) {
         task->flags |= ROTA__TASK_HANDLE;
         *out = task;
     }
     if (__builtin_expect(loop->traced, 0))
         rota__trace_spawn(task);
-    rota_task *self = opt->eager ? loop->running : NULL;
+    rota_task *self = !later && opt->eager ? loop->running : NULL;
     if (!self || self->scope->flags_ & ROTA__SCOPE_NO_SUSPEND || !rota__run_eagerly(self, task))
         rota__loop_push(loop, &task->ready);
     return 0;
@@ -543,7 +627,8 @@ uint64_t rota_task_number(const rota_task *task) { return rota__task_check(task)
 rota_future *rota_task_future(rota_task *task) { return rota__task_check(task) < 0 ? NULL : &task->future; }
 
 size_t rota_task_stack_used(const rota_task *task) {
-    return rota__task_check(task) < 0 || task->state != ROTA__TASK_LIVE ? 0 : rota__stack_used(&task->runner->stack);
+    bool has_one = rota__task_check(task) == 0 && task->state == ROTA__TASK_LIVE && rota__task_has_begun(task);
+    return has_one ? rota__stack_used(&task->runner->stack) : 0;
 }
 
 size_t rota_loop_tasks(const rota_loop *loop) {

@@ -35,7 +35,8 @@ struct rota__owned {
 
 /* What a layer above hangs into the loop. */
 struct rota__upper {
-    void (*run)(rota_ready *ready);  /* what runs its entries of the ready queue: see the next one */
+    void (*run)(rota_ready *ready);  /* what runs its entries of the ready queue: see enters */
+    void (*begin)(rota_ready *ready); /* what runs one for the first time; or run does */
     void (*enters)(rota_ready *ready); /* traced: the loop is about to run that one */
     void (*who)(const rota_loop *loop, rota_trace_event *event);  /* .task and .name: of what runs now, if it does */
     void (*tell)(rota_loop *loop, rota_trace_fn *fn, void *ctx); /* a ROTA_TRACE_TASK for each that lives */

@@ -66,7 +66,7 @@ void rota__trace_job(rota_loop *loop, int kind) {
 /* ---- what it calls ---- */
 
 void rota__run_watched(rota_loop *loop, rota_ready *entry, void (*run)(rota_ready *)) {
-    bool is_task = loop->upper && run == loop->upper->run;
+    bool is_task = loop->upper && (run == loop->upper->run || run == loop->upper->begin);
     if (!loop->traced || entry == &loop->ready.hole) {
         run(entry);
     } else if (is_task) {

@@ -185,8 +185,9 @@ static void run_step(rota_ready *ready);
 
 /* Every task that lives: the free ones, and the children of every group that one of them has open. */
 static void watch(rota_task *task) {
+    struct rota__runner *runner = rota__task_runner(task);
     task->ready.run_ = run_step;
-    for (rota_scope *scope = &task->runner->root; scope; scope = scope->inner_) {
+    for (rota_scope *scope = &runner->root; scope; scope = scope->inner_) {
         if (!(scope->flags_ & ROTA__SCOPE_GROUP))
             continue;
         for (rota_task *child = rota__container_of(scope, rota_group, scope)->children_; child; child = child->next)

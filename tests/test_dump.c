@@ -7,7 +7,7 @@ static char seen[8][64];
 
 static int look(void *n, rota_task *task, const rota_task_info *info) {
     cr_expect_eq(rota_task_number(task), info->number);
-    cr_expect(info->at.line > 0 && info->stack_used > 0);
+    cr_expect(info->at.line > 0 && (info->stack_used > 0) == (info->state != ROTA_TASK_READY), "%s", info->name);
     snprintf(seen[info->number], sizeof *seen, "%s %s %s%s%s", info->name ? info->name : "-",
              info->state == ROTA_TASK_RUNS ? "runs" : info->state == ROTA_TASK_WAITS ? "waits" : "ready",
              info->what ? info->what : "", info->until == ROTA_FOREVER ? "" : " until",

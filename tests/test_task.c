@@ -1050,3 +1050,110 @@ Task_test(task, timeout_of_the_spawner_is_not_the_childs) {
     cr_expect_eq(since(start), 50 * ROTA_MS);
     return 0;
 }
+
+/* ---- which stack ---- */
+
+static intptr_t where(void *unused) {
+    (void)unused;
+    return (intptr_t)__builtin_frame_address(0);
+}
+
+static intptr_t where_twice(void *unused) {
+    intptr_t before = where(unused);
+    cr_expect_eq(rota_yield(), 0);
+    return where(unused) == before ? before : -1;
+}
+
+enum { BURST = 100 };
+
+static void spawn_burst(rota_task **tasks, rota_fn *fn, const rota_spawn_options *opt) {
+    for (int i = 0; i < BURST; i++)
+        cr_expect_eq(rota_spawn(&tasks[i], fn, NULL, opt), 0);
+}
+
+/* How many of them ran where another one did. */
+static int join_burst(rota_task **tasks) {
+    intptr_t at[BURST];
+    int same = 0;
+    for (int i = 0; i < BURST; i++) {
+        cr_expect_eq(rota_join(tasks[i], &at[i]), 0);
+        cr_expect_neq(at[i], -1);
+        bool seen = false;
+        for (int k = 0; k < i; k++)
+            seen = seen || at[k] == at[i];
+        same += seen;
+    }
+    return same;
+}
+
+Task_test(task, those_that_end_at_once_share_a_stack) {
+    rota_task *tasks[BURST];
+    spawn_burst(tasks, where, NULL);
+    cr_expect_eq(join_burst(tasks), BURST - 1);
+    spawn_burst(tasks, where_twice, NULL);
+    cr_expect_eq(join_burst(tasks), 0, "those that stop do not");
+    spawn_burst(tasks, where, NULL);
+    cr_expect_eq(join_burst(tasks), BURST - 1);
+    return 0;
+}
+
+/* One that begins later is promised a stack, which no other task may take meanwhile. */
+Task_test(task, a_promised_stack_is_there) {
+    rota_task *first[BURST], *second[BURST];
+    intptr_t result = 0;
+    spawn_burst(first, where_twice, NULL);
+    cr_expect_eq(join_burst(first), 0);
+    spawn_burst(first, where_twice, NULL);
+    spawn_burst(second, where_twice, &(rota_spawn_options){ .result = &result });
+    cr_expect_eq(rota_yield(), 0);
+    cr_expect_eq(join_burst(first), 0);
+    cr_expect_eq(join_burst(second), 0);
+    return 0;
+}
+
+static intptr_t some_yields(void *n) {
+    for (intptr_t i = 0; i < (intptr_t)n % 5; i++)
+        cr_expect_eq(rota_yield(), 0);
+    return (intptr_t)n;
+}
+
+static intptr_t some_yields_of_a_copy(void *n) { return some_yields((void *)*(intptr_t *)n); }
+
+/* All kinds of runners, used again by other kinds. */
+static int spawn_some(rota_task **out, intptr_t i) {
+    switch (rand() % 6) {
+    case 0: return rota_spawn(out, some_yields_of_a_copy, &i, &(rota_spawn_options){ .arg_size = sizeof i });
+    case 1: return rota_spawn(out, some_yields, (void *)i, &(rota_spawn_options){ .stack_size = 4096 });
+    case 2: return rota_spawn(out, some_yields, (void *)i, &(rota_spawn_options){ .eager = true });
+    case 3: return rota_spawn(out, some_yields, (void *)i, &(rota_spawn_options){ .timeout = ROTA_S });
+    default: return rota_spawn(out, some_yields, (void *)i, NULL);
+    }
+}
+
+Task_test(task, runners_of_all_kinds_follow_each_other) {
+    rota_task *tasks[BURST];
+    srand(1);
+    for (int round = 0; round < 20; round++) {
+        for (intptr_t i = 0; i < BURST; i++)
+            cr_expect_eq(spawn_some(&tasks[i], i), 0);
+        for (intptr_t i = 0, v; i < BURST; i++)
+            cr_expect(rota_join(tasks[i], &v) == 0 && v == i);
+    }
+    return 0;
+}
+
+/* Its runner is made ready to be told of it. */
+Task_test(task, one_that_has_not_begun_can_be_cancelled_and_left) {
+    rota_task *tasks[BURST];
+    intptr_t v;
+    spawn_burst(tasks, some_yields, NULL);
+    for (int i = 0; i < BURST; i += 2)
+        cr_expect_eq(rota_cancel(tasks[i], NULL), 0);
+    for (int i = 0; i < BURST; i++)
+        cr_expect(rota_join(tasks[i], &v) == 0 && v == 0, "none of them makes a call that could refuse");
+    spawn_burst(tasks, where, NULL);
+    cr_expect_eq(rota_task_stack_used(tasks[0]), 0);
+    for (int i = 0; i < BURST; i++)
+        rota_task_release(tasks[i]);
+    return 0;
+}

@@ -217,7 +217,7 @@ typedef struct rota_task_info {
     const void *object;     /* on what; both NULL when it does not wait */
     int64_t until;          /* the wait ends by itself at this time of the loop's clock; ROTA_FOREVER: it does not */
     rota_at at;             /* where it was spawned; .file may be NULL */
-    size_t stack_used;      /* bytes of its stack that were ever touched */
+    size_t stack_used;      /* bytes of its stack that were ever touched; 0 may mean that it has not begun */
 } rota_task_info;
 
 /* Calls fn(ctx, task, info) for each task that has not ended, in no particular order, until it returns something else
