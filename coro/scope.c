@@ -12,18 +12,9 @@
  */
 #include "coro/task.h"
 
-enum { FORCED = ROTA__SCOPE_CANCELLED | ROTA__SCOPE_INHERITED | ROTA__SCOPE_EXPIRED };
 enum { YIELDING_REFUSALS = 8, REPORTED_REFUSALS = 64 };
 
 /* ---- recomputing ---- */
-
-int64_t rota__scope_due(const rota_scope *scope) {
-    if (scope->flags_ & (FORCED | ROTA__SCOPE_NO_SUSPEND))
-        return INT64_MIN;
-    if (scope->flags_ & ROTA__SCOPE_SHIELD || !scope->outer_)
-        return scope->deadline_;
-    return scope->deadline_ < scope->outer_->due_ ? scope->deadline_ : scope->outer_->due_;
-}
 
 /* The task's own view: a parked one is woken if it is refused now, else its timer is set right. */
 static void due_changed(rota_task *task) {
@@ -45,7 +36,7 @@ static void add_children(const rota_scope *scope, rota_task *child, rota_task **
         if (child->state != ROTA__TASK_LIVE)
             continue;
         rota_scope *root = &rota__task_runner(child)->root;
-        if (scope->due_ == INT64_MIN && !(root->flags_ & FORCED)) {
+        if (scope->due_ == INT64_MIN && !(root->flags_ & ROTA__SCOPE_FORCED)) {
             /* A cancellation that was handed down stays, whatever becomes of the scope it came from. */
             root->flags_ |= ROTA__SCOPE_INHERITED;
             root->reason_ = scope->reason_;
@@ -151,10 +142,6 @@ void rota__scope_repair(rota_task *task, const rota_scope *until, const void *fr
     rota__tasks_of(task->loop)->scope_calls->repair(task, until, frame);
 }
 
-intptr_t rota__scope_convert(const rota_scope *scope, intptr_t value) {
-    return value == -ECANCELED && scope->flags_ & ROTA__SCOPE_EXPIRED ? -ETIMEDOUT : value;
-}
-
 /* ---- changing ---- */
 
 /* The loop that a scope lives in, when this thread may change it. */
@@ -237,7 +224,7 @@ bool rota_cancelled(const char **reason, rota_at *at) {
         rota__scope_expire(task);
     const rota_scope *outermost = NULL;
     for (const rota_scope *s = task->scope; s; s = s->outer_) {
-        if (s->flags_ & FORCED)
+        if (s->flags_ & ROTA__SCOPE_FORCED)
             outermost = s;
         if (s->flags_ & ROTA__SCOPE_SHIELD)
             break;

@@ -270,7 +270,8 @@ intptr_t rota_scope_end(rota_scope *scope, intptr_t v) {
         scope->task_ = NULL; /* left already, and reported, at the end of one around it */
         return v;
     }
-    repair(task, scope, NULL);
+    if (__builtin_expect(task->scope != scope, 0))
+        repair(task, scope, NULL);
     pop(task);
     return rota__scope_convert(scope, v);
 }

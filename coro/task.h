@@ -369,20 +369,32 @@ void rota__mutexes_abandoned(rota_task *task);
 void rota__scope_open(rota_task *task, rota_at at, rota_scope *scope, int64_t deadline, unsigned flags);
 void rota__scope_suspends(const rota_task *task);
 
-/* scope.c: what due_ must be; something else changed that it depends on */
-int64_t rota__scope_due(const rota_scope *scope);
-void rota__scope_changed(rota_scope *scope);
+/* scope.c */
+void rota__scope_changed(rota_scope *scope); /* something that its due_ depends on */
 void rota__scope_root(rota_task *task, rota_scope *outer, int64_t deadline, rota_at at);
 void rota__scope_cancel_loop(rota_loop *loop, const char *reason);
 void rota__scope_expire(rota_task *task);    /* its due time has come */
-intptr_t rota__scope_convert(const rota_scope *scope, intptr_t value);
 enum {
     ROTA__SCOPE_SHIELD = 1, ROTA__SCOPE_GROUP = 2, ROTA__SCOPE_LOOP = 4,
     ROTA__SCOPE_CANCELLED = 8,     /* by a call on this scope */
     ROTA__SCOPE_INHERITED = 16,    /* a task's root: handed down by its group or loop */
     ROTA__SCOPE_EXPIRED = 32,      /* its own deadline refused or ended a call */
-    ROTA__SCOPE_NO_SUSPEND = 64    /* ROTA_NO_SUSPEND: nothing may suspend in it */
+    ROTA__SCOPE_NO_SUSPEND = 64,   /* ROTA_NO_SUSPEND: nothing may suspend in it */
+    ROTA__SCOPE_FORCED = ROTA__SCOPE_CANCELLED | ROTA__SCOPE_INHERITED | ROTA__SCOPE_EXPIRED
 };
+
+/* What due_ must be. */
+static inline int64_t rota__scope_due(const rota_scope *scope) {
+    if (scope->flags_ & (ROTA__SCOPE_FORCED | ROTA__SCOPE_NO_SUSPEND))
+        return INT64_MIN;
+    if (scope->flags_ & ROTA__SCOPE_SHIELD || !scope->outer_)
+        return scope->deadline_;
+    return scope->deadline_ < scope->outer_->due_ ? scope->deadline_ : scope->outer_->due_;
+}
+
+static inline intptr_t rota__scope_convert(const rota_scope *scope, intptr_t value) {
+    return value == -ECANCELED && scope->flags_ & ROTA__SCOPE_EXPIRED ? -ETIMEDOUT : value;
+}
 
 /* group.c: a child has ended. */
 void rota__group_child_done(rota_group *group, rota_task *child, intptr_t value);
