@@ -19,7 +19,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 PROGRAMS = {'full': {'callbacks': 'callbacks', 'full': 'tasks'}, 'small': {'callbacks_small': 'callbacks', 'small': 'tasks'}}
 KINDS = ('callbacks', 'callbacks_small', 'small', 'full')
-TRIMMED = ['-Dpoller=epoll', '-Dtrace_file=false', '-Doverflow_report=false']
+TRIMMED = ['-Dpoller=epoll', '-Dtrace_file=false', '-Doverflow_report=false', '-Dreport_details=false']
 NAMES = ([f'text_{p}{t}' for p in (*KINDS, 'full_trimmed') for t in ('', '_aarch64')] +
          [f'{w}_{p}' for w in ('static', 'rss', 'rss_1000', 'heap_start', 'heap_connection', 'start', 'faults') for p in KINDS] +
          [f'dynamic_{p}' for p in PROGRAMS['full']])

@@ -1,26 +1,22 @@
-/* Words about a task, for people: its name, what it does, what it waits for, where it was spawned. */
+/* Words about a task, for people: what it does, what it waits for. */
 #include "coro/task.h"
 #include "reactor/text.h"
+#include "rota/sync.h"
 
-void rota__task_name_text(struct rota__text *t, const rota_task *task) {
-    if (task->name) {
-        rota__text_add(t, "'");
-        rota__text_add(t, task->name);
-        rota__text_add(t, "'");
-    } else {
-        rota__text_hex(t, (uintptr_t)task);
-    }
+const char rota__waits_for_group[] = "the tasks of a group";
+
+static bool is_mutex_wait(const char *what) {
+    const char *first = rota__waits_for_mutex[0];
+    return what >= first && what < first + sizeof rota__waits_for_mutex;
 }
 
-static void add_place(struct rota__text *t, const rota_at *at) {
-    if (!at->file)
-        return;
-    rota__text_add(t, at->line ? ", spawned at " : ", spawned by ");
-    rota__text_add(t, at->file);
-    if (at->line) {
-        rota__text_add(t, ":");
-        rota__text_number(t, at->line);
-    }
+const rota_task *rota__waits_on(const rota_task *task) {
+    if (!rota__task_waits(task))
+        return NULL;
+    struct rota__wait **queue = (struct rota__wait **)(uintptr_t)task->wait->on;
+    if (task->wait->what == rota__waits_for_task)
+        return rota__container_of(rota__container_of(queue, rota_future, waiters_), rota_task, future);
+    return is_mutex_wait(task->wait->what) ? rota__container_of(queue, rota_mutex, waiters_)->owner_ : NULL;
 }
 
 static void add_wait(struct rota__text *t, const rota_task *task) {
@@ -60,7 +56,7 @@ void rota__task_text(struct rota__text *t, const rota_task *task) {
     rota__text_add(t, "task ");
     rota__task_name_text(t, task);
     add_state(t, task);
-    add_place(t, &task->at);
+    rota__place_text(t, &task->at);
 }
 
 size_t rota_task_describe(const rota_task *task, char *buf, size_t n) {
@@ -71,20 +67,4 @@ size_t rota_task_describe(const rota_task *task, char *buf, size_t n) {
     else
         rota__task_text(&t, task);
     return t.length;
-}
-
-void rota__report_task(const rota_task *task, int kind, int error, const char *before, const char *after) {
-    char line[512];
-    struct rota__text t;
-    rota__text_init(&t, line, sizeof line);
-    rota__text_add(&t, before);
-    rota__text_add(&t, "task ");
-    rota__task_name_text(&t, task);
-    rota__text_add(&t, after);
-    if (rota_failed(error)) {
-        rota__text_add(&t, ": ");
-        rota__text_add(&t, rota_strerror(error));
-    }
-    add_place(&t, &task->at);
-    rota__report(task->loop, kind, error, task->name, &task->at, line);
 }

@@ -7,29 +7,10 @@
  */
 #include "coro/task.h"
 #include "reactor/text.h"
-#include "rota/sync.h"
 
 enum { MOST_SHOWN = 16 };
 
-const char rota__waits_for_group[] = "the tasks of a group";
-
 /* ---- edges ---- */
-
-static bool waits(const rota_task *task) { return task->state == ROTA__TASK_LIVE && task->wait; }
-
-static bool is_mutex_wait(const char *what) {
-    const char *first = rota__waits_for_mutex[0];
-    return what >= first && what < first + sizeof rota__waits_for_mutex;
-}
-
-const rota_task *rota__waits_on(const rota_task *task) {
-    if (!waits(task))
-        return NULL;
-    struct rota__wait **queue = (struct rota__wait **)(uintptr_t)task->wait->on;
-    if (task->wait->what == rota__waits_for_task)
-        return rota__container_of(rota__container_of(queue, rota_future, waiters_), rota_task, future);
-    return is_mutex_wait(task->wait->what) ? rota__container_of(queue, rota_mutex, waiters_)->owner_ : NULL;
-}
 
 /* A list of tasks, linked through `work`; each is in it once. */
 struct walk {
@@ -58,7 +39,7 @@ static void end_walk(struct walk *walk) {
 
 static void add_edges(struct walk *walk, const rota_task *task) {
     add(walk, rota__waits_on(task));
-    if (waits(task) && task->wait->what == rota__waits_for_group)
+    if (rota__task_waits(task) && task->wait->what == rota__waits_for_group)
         add_all(walk, ((const rota_group *)task->wait->on)->children_);
 }
 

@@ -46,14 +46,7 @@ static void name_task(const rota_task *task) {
     rota__text_init(&t, line, sizeof line - 1);
     rota__text_add(&t, "rota: task ");
     rota__task_name_text(&t, task);
-    if (task->at.file) {
-        rota__text_add(&t, task->at.line ? ", spawned at " : ", spawned by ");
-        rota__text_add(&t, task->at.file);
-        if (task->at.line) {
-            rota__text_add(&t, ":");
-            rota__text_number(&t, task->at.line);
-        }
-    }
+    rota__place_text(&t, &task->at);
     rota__text_add(&t, ", overran its stack of ");
     rota__text_number(&t, (int64_t)task->runner->stack.size);
     rota__text_add(&t, " bytes");

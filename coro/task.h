@@ -407,17 +407,26 @@ bool rota__group_cut_short(const rota_group *group);
 int rota__future_wait(rota_task *self, rota_future *future, intptr_t *result, void (*leave)(struct rota__wait *wait));
 void rota__future_leave(struct rota__wait *wait);
 enum { ROTA__FUTURE_SEEN = 1, ROTA__FUTURE_OF_TASK = 2 };
-extern const char rota__waits_for_task[], rota__waits_for_group[]; /* the latter: graph.c */
+extern const char rota__waits_for_task[], rota__waits_for_group[];
 enum { ROTA__WAITS_FOR = 32 };
 extern const char rota__waits_for_mutex[4][ROTA__WAITS_FOR];
 enum { ROTA__FUTURE_WANTED = 1, ROTA__FUTURE_JOINED = 2 };
 unsigned rota__future_resolve(rota_future *future, intptr_t value);
 
-/* describe.c */
+/* name.c */
 struct rota__text;
 void rota__task_name_text(struct rota__text *text, const rota_task *task);
-void rota__report_task(const rota_task *task, int kind, int error, const char *before, const char *after);
+void rota__place_text(struct rota__text *text, const rota_at *at);
+
+/* describe.c */
 void rota__task_text(struct rota__text *text, const rota_task *task);
+static inline bool rota__task_waits(const rota_task *task) { return task->state == ROTA__TASK_LIVE && task->wait; }
+/* The task that this one waits for, directly or as the owner of what it waits for; NULL: none. */
+const rota_task *rota__waits_on(const rota_task *task);
+
+/* report.c, graph.c; report_brief.c in the place of both */
+void rota__report_task(const rota_task *task, int kind, int error, const char *before, const char *after);
+void rota__report_deadlock(rota_loop *loop, int kind);
 
 /* trace.c: see there. All but rota__trace_tell and rota__count_tasks only while loop->traced. */
 void rota__trace_spawn(const rota_task *task);
@@ -432,9 +441,5 @@ void rota__count_tasks(const rota_loop *loop, rota_counters *counters);
 
 /* Wakes a task while loop->on_push: a foreign loop may sleep, or a trace runs. */
 void rota__woken_slowly(rota_task *task, int value);
-
-/* graph.c: the task that this one waits for, directly or as the owner of what it waits for; NULL: none. */
-const rota_task *rota__waits_on(const rota_task *task);
-void rota__report_deadlock(rota_loop *loop, int kind);
 
 #endif

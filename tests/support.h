@@ -36,6 +36,16 @@ void collect_report(void *ctx, const rota_report *report);
 int reports_of(int kind);
 const struct kept_report *report_of(int kind);
 
+/* Built without the details of reports, which are not looked for then. */
+#ifdef ROTA_TESTS_BRIEF_REPORTS
+enum { BRIEF_REPORTS = 1 };
+#else
+enum { BRIEF_REPORTS = 0 };
+#endif
+static inline bool report_says(const struct kept_report *report, const char *words) {
+    return BRIEF_REPORTS || strstr(report->text, words);
+}
+
 /* ---- memory ---- */
 
 /* Counts, checks that sizes given back are those that were asked for, and fails on demand. */

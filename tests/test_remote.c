@@ -161,9 +161,9 @@ static void *close_later(void *arg) {
 Test(remote, an_open_one_keeps_the_loop_alive_and_the_last_one_ends_it, .init = kit_open_threads, .fini = kit_close) {
     pthread_t threads[2];
     cr_assert_eq(rota_remote_open(&remote, loop), 0);
+    int64_t start = real_time();
     cr_assert_eq(pthread_create(&threads[0], NULL, close_later, rota_remote_ref(remote)), 0);
     cr_assert_eq(pthread_create(&threads[1], NULL, close_later, remote), 0);
-    int64_t start = real_time();
     cr_expect_eq(rota_loop_run(loop), 0);
     cr_expect_geq(real_time() - start, 4 * ROTA_MS);
     pthread_join(threads[0], NULL);

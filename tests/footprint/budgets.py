@@ -20,12 +20,13 @@ source, work, config, cpu, compiler_id, *compiler = sys.argv[1:]
 sys.path.insert(0, os.path.join(source, 'bench'))
 from footprint import COUNTED   # noqa: E402
 
-REACTOR = '''env fd_table inbox loop memory poller_epoll pollers precise quiet ready report report_stderr strerror sys sys_poller
-             text thread timers trace'''.split()
-CORO = 'describe fd future graph local park run scope stack sync task trace'.split()
+REACTOR = '''env fd_table inbox loop memory poller_epoll pollers precise quiet ready report report_stderr sys sys_poller text
+             thread timers trace'''.split()
+CORO = 'fd future local name park run scope stack sync task trace'.split()
 PROGRAMS = {   # reactor/, coro/; x86-64, AArch64
-    'full': (REACTOR + ['poller_poll', 'sys_file', 'trace_file'], CORO + ['overflow'], (43450, 49620)),
-    'trimmed': (REACTOR + ['trace_file_off'], CORO + ['overflow_off'], (35440, 40510)),
+    'full': (REACTOR + ['poller_poll', 'strerror', 'sys_file', 'trace_file'],
+             CORO + ['describe', 'graph', 'overflow', 'report'], (43280, 49390)),
+    'trimmed': (REACTOR + ['trace_file_off'], CORO + ['overflow_off', 'report_brief'], (32420, 37280)),
 }
 FLAGS = ['-std=gnu11', '-D_GNU_SOURCE', '-DNDEBUG', '-Os', '-fPIC', '-ffunction-sections', '-fdata-sections',
          '-fvisibility=hidden', '-I' + os.path.dirname(os.path.dirname(config)), '-I' + source,

@@ -1,0 +1,20 @@
+/* Reports about one task. Those of several are in graph.c; report_brief.c is in the place of both where sentences are left
+ * out (-Dreport_details=false). */
+#include "coro/task.h"
+#include "reactor/text.h"
+
+void rota__report_task(const rota_task *task, int kind, int error, const char *before, const char *after) {
+    char line[512];
+    struct rota__text t;
+    rota__text_init(&t, line, sizeof line);
+    rota__text_add(&t, before);
+    rota__text_add(&t, "task ");
+    rota__task_name_text(&t, task);
+    rota__text_add(&t, after);
+    if (rota_failed(error)) {
+        rota__text_add(&t, ": ");
+        rota__text_add(&t, rota_strerror(error));
+    }
+    rota__place_text(&t, &task->at);
+    rota__report(task->loop, kind, error, task->name, &task->at, line);
+}
