@@ -119,7 +119,7 @@ static inline __attribute__((always_inline)) int switch_away(rota_loop *loop, RO
                                                              void **save) {
     rota_task *next = ROTA__FOR_SIZE ? NULL : usual_next(loop);
     if (__builtin_expect(!next, 0))
-        return switch_otherwise(loop, fiber, save);
+        return ROTA__FOR_SIZE ? switch_slowly(loop, fiber, save) : switch_otherwise(loop, fiber, save);
     rota__ready_drop_unmarked(&loop->ready);
     return enter(loop, next, fiber, save);
 }

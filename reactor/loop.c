@@ -256,7 +256,8 @@ void rota__loop_nudge(rota_loop *loop, int64_t when) {
 
 void rota__loop_arm_foreign(rota_loop *loop, rota_timer *timer, int64_t when) {
     rota__timers_arm(&loop->timers, timer, when);
-    rota__loop_nudge(loop, when);
+    if (!ROTA__FOR_SIZE || loop->foreign_idle)
+        rota__loop_nudge(loop, when);
 }
 
 int rota_loop_turn(rota_loop *loop, int64_t wait_ns) {

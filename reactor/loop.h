@@ -207,11 +207,11 @@ static inline void rota__polled(rota_loop *loop, int n) {
         rota__poll_ended(loop, n);
 }
 
-/* While a foreign loop may be asleep. */
+/* While a foreign loop may be asleep; compiled for size, always. */
 void rota__loop_arm_foreign(rota_loop *loop, rota_timer *timer, int64_t when);
 
 static inline void rota__loop_arm(rota_loop *loop, rota_timer *timer, int64_t when) {
-    if (__builtin_expect(loop->foreign_idle, 0))
+    if (ROTA__FOR_SIZE || __builtin_expect(loop->foreign_idle, 0))
         rota__loop_arm_foreign(loop, timer, when);
     else
         rota__timers_arm(&loop->timers, timer, when);

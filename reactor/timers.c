@@ -31,6 +31,8 @@
 
 #include <string.h>
 
+#include "reactor/size.h"
+
 enum {
     HEAP_ARITY = 4,   /* shallower than 2, and the four children of a node are neighbours in memory */
     PLAIN_SORT = 8,   /* as few are sorted by insertion alone, */
@@ -292,7 +294,7 @@ static void sort_lists(struct rota__timers *ts, rota_timer *list, rota_timer *ot
     rota_timer *timer;
     struct batch batch;
 
-    if (ts->run && rota__timers_tick(ts->run->deadline_) <= last) {
+    if (ROTA__FOR_SIZE || (ts->run && rota__timers_tick(ts->run->deadline_) <= last)) { /* else the heap sorts */
         place_lists(ts, list, other, limit);
         return;
     }

@@ -1,4 +1,5 @@
 /* The timers' set by itself: times are numbers that the tests choose. */
+#include "reactor/size.h"
 #include "reactor/timers.h"
 #include "tests/harness.h"
 
@@ -253,7 +254,7 @@ Test(timers, sorted_whatever_the_number, .init = begin) {
 
 /* A few timers of a distant slot are sorted when the wheel comes to the slot's start: what is armed after that for a
  * time between them still comes between them, and so does what is moved. */
-Test(timers, armed_between_sorted_ones, .init = begin) {
+Test(timers, armed_between_sorted_ones, .init = begin, .disabled = ROTA__FOR_SIZE) {
     enum { N = 20 };
     rota_timer timers[N] = { 0 }, between[N] = { 0 };
     int64_t start = (now / (4096 * TICK) + 3) * 4096 * TICK;
@@ -662,7 +663,7 @@ Test(timers, whole_range) {
 
 /* ---- memory ------------------------------------------------------------------------------------- */
 
-Test(timers, as_many_as_are_sorted_need_no_memory, .init = begin) {
+Test(timers, as_many_as_are_sorted_need_no_memory, .init = begin, .disabled = ROTA__FOR_SIZE) {
     rota_timer *timers = some_timers(ROTA__RUN_MOST);
 
     for (size_t i = 0; i < ROTA__RUN_MOST; i++)
