@@ -12,7 +12,7 @@
     .globl  \name
     .hidden \name
     .type   \name, %function
-    .p2align 4
+    .p2align 2
 \name:
     .cfi_startproc
 .endm
@@ -52,7 +52,7 @@
 .macro function
     .globl  $0
     .private_extern $0
-    .p2align 4
+    .p2align 2
 $0:
     .cfi_startproc
 .endm

@@ -33,6 +33,7 @@
     .text
 
 /* int rota__context_switch(void **save: x0, void *to: x1, intptr_t value: x2) */
+    .p2align 4     /* the others run once for each context: they need no cache line of their own */
 function SWITCH
     BTI_C
     sub     sp, sp, #FRAME

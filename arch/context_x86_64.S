@@ -30,6 +30,7 @@
     .text
 
 /* int rota__context_switch(void **save: rdi, void *to: rsi, intptr_t value: rdx) */
+    .p2align 4     /* the others run once for each context: they need no cache line of their own */
 function SWITCH
     endbr64
     movq    %rbp, -8(%rsp)
