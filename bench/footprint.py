@@ -1,8 +1,11 @@
 """What the library weighs in a small program: a timer and TCP echo, by hand (the floor), by callbacks, by tasks. The
 library is compiled for size (-Os, a section for each function) as a static one, and what the program does not need is left
 out by the linker. Bytes are counted in the linker's own map, file by file. The same two programs with the small profile,
-which they give room for 1,000 connections: "small" by tasks with 2 KiB each, "callbacks_small" by callbacks. "full_trimmed"
-is "full" with all left out that an option of the build leaves out.
+which they give room for 1,000 connections: "small" by tasks with 2 KiB each ("small_pages": a page each),
+"callbacks_small" by callbacks. "full_trimmed" is "full" with all left out that an option of the build leaves out.
+
+Memory is what lies in RAM once the program waits for its first event, and once 1,000 connections were served: the median
+of several starts, because the kernel puts the process's own stack somewhere else each time, into one to three pages.
 
 Targets: musl, static, x86-64 (the machine's own CPU); the same library with glibc, dynamic; AArch64, static.
 """
@@ -22,8 +25,8 @@ KINDS = ('callbacks', 'callbacks_small', 'small', 'full')
 TRIMMED = ['-Dpoller=epoll', '-Dtrace_file=false', '-Doverflow_report=false', '-Dreport_details=false']
 NAMES = ([f'text_{p}{t}' for p in (*KINDS, 'full_trimmed') for t in ('', '_aarch64')] +
          [f'{w}_{p}' for w in ('static', 'rss', 'rss_1000', 'heap_start', 'heap_connection', 'start', 'faults') for p in KINDS] +
-         [f'dynamic_{p}' for p in PROGRAMS['full']])
-STARTS, CONNECTIONS = 31, 1000
+         [f'dynamic_{p}' for p in PROGRAMS['full']] + ['rss_1000_small_pages'])
+STARTS, CONNECTIONS, SERVED = 31, 1000, 5
 # Code and constants; not the tables for unwinding and not zeroed memory.
 COUNTED = re.compile(r'^ (\.(?:text|rodata|data)[\w.$-]*)\s*(?:\n\s+)?\s(0x[0-9a-f]+)\s+(0x[0-9a-f]+) (\S.*)$', re.M)
 
@@ -109,6 +112,15 @@ class Running:
         with open(f'/proc/{self.process.pid}/stat') as f:
             return int(f.read().rsplit(')', 1)[1].split()[7])
 
+    def settle(self):
+        """Until it waits for events."""
+        for _ in range(1000):
+            with open(f'/proc/{self.process.pid}/stat') as f:
+                if f.read().rsplit(')', 1)[1].split()[0] == 'S':
+                    return
+            time.sleep(0.001)
+        raise Failed('the program does not come to rest')
+
     def heap(self):
         return int(self.process.stdout.readline()[2:])
 
@@ -128,23 +140,28 @@ class Running:
 
 
 def of_starts(program, starts):
-    us, faults, rss = [], 0, 0
+    us, faults, rss = [], [], []
     for _ in range(starts):
         run = Running(program)
         us.append(run.us)
-        faults, rss = run.faults(), run.status('VmRSS:')
+        run.settle()
+        faults.append(run.faults())
+        rss.append(run.status('VmRSS:'))
         run.end()
-    return statistics.median(us), faults, rss
+    return statistics.median(us), statistics.median(faults), statistics.median(rss)
 
 
 def of_connections(program):
-    run = Running(program)
-    held = run.connect(CONNECTIONS)
-    rss = run.status('VmRSS:')
-    for s in held:
-        s.close()
-    run.end()
-    return rss
+    rss = []
+    for _ in range(SERVED):
+        run = Running(program)
+        held = run.connect(CONNECTIONS)
+        run.settle()
+        rss.append(run.status('VmRSS:'))
+        for s in held:
+            s.close()
+        run.end()
+    return statistics.median(rss)
 
 
 def of_heap(program):
@@ -197,6 +214,9 @@ def measure(build, quick, put):
                 put(f'{what}_{kind}', got[i], unit, floor[i])
             wrapped = link(folder, 'musl-gcc', source, os.path.join(HERE, 'footprint', 'heap.c'), '-static',
                            *[f'-Wl,--wrap={x}' for x in ('malloc', 'calloc', 'realloc', 'free')], name=source + '-heap')
+            if kind == 'small':
+                paged = link(folder, 'musl-gcc', source, '-static', '-DFOOTPRINT_STACK=4096', name=source + '-pages')
+                put('rss_1000_small_pages', of_connections(paged), 'B', floor[4])
             start, each = of_heap(wrapped)
             put(f'heap_start_{kind}', start, 'calls')
             put(f'heap_connection_{kind}', each, 'calls')
@@ -223,7 +243,8 @@ def measure(build, quick, put):
 
     for profile, programs in PROGRAMS.items():
         ends = tuple(f'_{kind}' for kind in programs)
-        guarded([n for n in NAMES if n.endswith(ends) and not n.startswith('dynamic')], functools.partial(own, profile))
+        names = [n for n in NAMES if n.removesuffix('_pages').endswith(ends) and not n.startswith('dynamic')]
+        guarded(names, functools.partial(own, profile))
         guarded([f'text_{kind}_aarch64' for kind in programs], functools.partial(aarch64, profile))
     guarded([n for n in NAMES if n.startswith('dynamic')], dynamic)
     guarded(['text_full_trimmed'], functools.partial(trimmed, 'musl', 'musl-gcc', None, ''))

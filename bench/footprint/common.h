@@ -45,10 +45,12 @@ static void say_port(int fd) {
         say('h', (unsigned long)heap_calls);
 }
 
-/* What the small profile is given: room for 1,000 connections, as they are measured; 2 KiB a task. The full library needs
- * nothing. */
+/* What the small profile is given: room for 1,000 connections, as they are measured; 2 KiB a task, or what the command
+ * line says. The full library needs nothing. */
 #ifdef ROTA_PROFILE_SMALL
-enum { FOOTPRINT_STACK = 2048 };
+# ifndef FOOTPRINT_STACK
+#  define FOOTPRINT_STACK 2048
+# endif
 # define FOOTPRINT_MEMORY(tasks) ROTA_LOOP_MEMORY(footprint_memory, 1100, 1, tasks, FOOTPRINT_STACK)
 # define FOOTPRINT_OPTIONS (&footprint_memory)
 #else
