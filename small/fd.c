@@ -28,130 +28,117 @@ struct fd_wait {
 };
 
 /* In step 3, or when it is closed: then the watcher is stopped already. */
-static void on_event(rota_watcher *watcher, unsigned ready, void *arg) {
-    (void)watcher, (void)ready;
-    rota__wake(arg, 0);
+static void on_ready(rota_watcher *watcher, unsigned ready, void *arg) {
+    (void)ready, (void)arg;
+    rota__wake(ROTA__OF(watcher, struct fd_wait, watcher)->wait.task, 0);
 }
 
-static void leave(struct rota__wait *wait) {
-    struct fd_wait *w = (struct fd_wait *)wait;
-    if (w->watcher.state_)
-        rota__unwatch(rota__loop_of(wait->task), &w->watcher);
+static void leave_fd(struct rota__wait *wait) {
+    rota__unwatch(rota__loop_of(wait->task), &((struct fd_wait *)wait)->watcher);
 }
 
-/* Until an event of fd; 0, or an error. Of the second round it is the first look at the scopes: the wake-up came to
- * nothing, and meanwhile the task was cancelled. */
+/* Until an event of fd; 0, or an error. The watcher stays until the task runs: a descriptor that is closed in between
+ * is told of too. */
 static int wait_for(int fd, unsigned events) {
     struct fd_wait w;
-    int rc = rota__enter();
-    if (rc < 0)
-        return rc;
-    w.watcher = (rota_watcher){ .fn = on_event, .arg = rota__self(), .fd = fd, .events = (uint16_t)events };
-    w.wait.leave = leave;
-    rc = rota__watch(rota__current, &w.watcher, false);
-    if (rc < 0)
-        return rc;
-    rc = rota__park(&w.wait, ROTA_FOREVER);
-    if (!w.watcher.state_)
-        return rc < 0 ? rc : -EBADF;
-    leave(&w.wait);
+    w.wait.leave = leave_fd;
+    w.watcher.fn = on_ready;
+    w.watcher.fd = fd;
+    w.watcher.events = (uint16_t)events;
+    w.watcher.state_ = false;
+    int rc = rota__watch(rota__turning, &w.watcher, false);
+    if (rc == 0) {
+        rc = rota__park(&w.wait, ROTA_FOREVER);
+        if (rc == 0 && !w.watcher.state_)
+            rc = -EBADF;
+        rota__unwatch(rota__turning, &w.watcher);
+    }
     return rc;
 }
 
-/* What fd is ready for of events now, without waiting; 0: nothing. Neither a read nor a write will block after an error
- * or the end. */
-static int ready_now(int fd, unsigned events) {
+/* One try of a call: what it answers, -EAGAIN when it must wait for one of events. */
+typedef int attempt(int fd, void *arg, size_t n, unsigned events);
+
+/* The shape of all calls that wait for a descriptor. -EINTR: it may be tried again, in fairness to others. */
+static int until_done(int fd, void *arg, size_t n, unsigned events, attempt *try_once) {
+    int rc = rota__enter();
+    while (rc == 0) {
+        rc = try_once(fd, arg, n, events);
+        if (rc == -EAGAIN) {
+            rc = wait_for(fd, events);
+        } else if (rc == -EINTR) {
+            rc = rota_yield();
+        } else {
+            (void)rota__spend(ROTA__FAST);
+            break;
+        }
+    }
+    return rc;
+}
+
+/* What fd is ready for of events now; -EAGAIN: for none of them. */
+static int ready_now(int fd, void *arg, size_t n, unsigned events) {
     struct pollfd p = { .fd = fd, .events = (short)events };
-    int rc = (int)rota__result(poll(&p, 1, 0));
+    int rc = rota__result(poll(&p, 1, 0));
+    (void)arg, (void)n;
     if (fd < 0 || p.revents & POLLNVAL)
         return -EBADF; /* poll would skip a negative one */
     if (rc <= 0)
-        return rc == -EINTR ? 0 : rc;
-    unsigned ready = (unsigned)p.revents;
-    if (ready & (POLLHUP | POLLERR))
-        ready |= events & (ROTA_READ | ROTA_WRITE);
-    return (int)ready;
+        return rc < 0 ? rc : -EAGAIN;
+    return (int)rota__readiness((unsigned)p.revents, events);
 }
 
 /* ---- reading and writing ---- */
 
 /* What is no socket may block, and has no call that would not: readiness plus one call. A pipe that polls writable has
- * room for PIPE_BUF bytes, so no more are offered. */
-static ssize_t try_other(int fd, unsigned direction, void *buf, size_t n) {
-    int rc = n ? ready_now(fd, direction) : 1;
-    if (rc <= 0)
-        return rc < 0 ? rc : -EAGAIN;
-    return rota__result(direction == ROTA_READ ? read(fd, buf, n) : write(fd, buf, n < PIPE_BUF ? n : PIPE_BUF));
-}
-
-/* Reading nothing from a socket would wait for the first byte all the same. */
-static ssize_t try_once(int fd, unsigned direction, void *buf, size_t n) {
-    ssize_t r = -ENOTSOCK;
+ * room for PIPE_BUF bytes, so no more are offered. Reading nothing from a socket would wait for the first byte all the
+ * same: read(2) does not. */
+static int transfer(int fd, void *buf, size_t n, unsigned direction) {
+    int r = -ENOTSOCK;
     if (direction == ROTA_WRITE)
-        r = rota__result(send(fd, buf, n, MSG_DONTWAIT | MSG_NOSIGNAL));
+        r = rota__result((int)send(fd, buf, n, MSG_DONTWAIT | MSG_NOSIGNAL));
     else if (n)
-        r = rota__result(recv(fd, buf, n, MSG_DONTWAIT));
-    return r == -ENOTSOCK ? try_other(fd, direction, buf, n) : r;
+        r = rota__result((int)recv(fd, buf, n, MSG_DONTWAIT));
+    if (r != -ENOTSOCK)
+        return r;
+    if (n && (r = ready_now(fd, buf, n, direction)) < 0)
+        return r;
+    return rota__result((int)(direction == ROTA_READ ? read(fd, buf, n) : write(fd, buf, n < PIPE_BUF ? n : PIPE_BUF)));
 }
 
-static ssize_t transfer(int fd, unsigned direction, void *buf, size_t n) {
-    int rc = rota__enter();
-    while (rc == 0) {
-        ssize_t r;
-        do
-            r = try_once(fd, direction, buf, n);
-        while (r == -EINTR);
-        if (r >= 0)
-            rota__spend(ROTA__FAST);
-        if (r != -EAGAIN)
-            return r;
-        rc = wait_for(fd, direction);
-    }
-    return rc;
+ssize_t rota_read(int fd, void *buf, size_t n) { return until_done(fd, buf, n, ROTA_READ, transfer); }
+
+ssize_t rota_write(int fd, const void *buf, size_t n) {
+    return until_done(fd, (void *)(uintptr_t)buf, n, ROTA_WRITE, transfer);
 }
 
-ssize_t rota_read(int fd, void *buf, size_t n) { return transfer(fd, ROTA_READ, buf, n); }
-
-ssize_t rota_write(int fd, const void *buf, size_t n) { return transfer(fd, ROTA_WRITE, (void *)(uintptr_t)buf, n); }
-
-/* All n bytes; `early` is the error of a transfer of nothing. */
-static int transfer_all(int fd, unsigned direction, void *buf, size_t n, size_t *done, int early) {
+/* All n bytes. */
+static int transfer_all(int fd, void *buf, size_t n, size_t *done, unsigned direction) {
     size_t sum = 0;
-    ssize_t r;
+    int r;
     do {
-        r = transfer(fd, direction, (char *)buf + sum, n - sum);
-        sum += r > 0 ? (size_t)r : 0;
+        r = until_done(fd, (char *)buf + sum, n - sum, direction, transfer);
+        if (r > 0)
+            sum += (size_t)r;
     } while (r > 0 && sum < n);
     if (done)
         *done = sum;
-    return r < 0 ? (int)r : sum < n ? early : 0;
+    return r < 0 ? r : sum < n ? -EPIPE : 0;
 }
 
-int rota_read_exact(int fd, void *buf, size_t n, size_t *done) {
-    return transfer_all(fd, ROTA_READ, buf, n, done, -EPIPE);
-}
+int rota_read_exact(int fd, void *buf, size_t n, size_t *done) { return transfer_all(fd, buf, n, done, ROTA_READ); }
 
 int rota_write_all(int fd, const void *buf, size_t n, size_t *done) {
-    return transfer_all(fd, ROTA_WRITE, (void *)(uintptr_t)buf, n, done, -EIO);
+    return transfer_all(fd, (void *)(uintptr_t)buf, n, done, ROTA_WRITE);
 }
 
 /* ---- poll ---- */
 
 int rota_poll(int fd, unsigned events) {
-    if (!events || events & ~(unsigned)(ROTA_READ | ROTA_WRITE | ROTA_PRIORITY)) {
-        int refused = rota__enter();
-        return refused < 0 ? refused : -EINVAL;
-    }
+    if (events - 1 < (ROTA_READ | ROTA_WRITE | ROTA_PRIORITY)) /* all up to that one, but not 0 */
+        return until_done(fd, NULL, 0, events, ready_now);
     int rc = rota__enter();
-    while (rc == 0) {
-        rc = ready_now(fd, events);
-        if (rc > 0)
-            rota__spend(ROTA__FAST);
-        if (rc != 0)
-            break;
-        rc = wait_for(fd, events);
-    }
-    return rc;
+    return rc < 0 ? rc : -EINVAL;
 }
 
 /* ---- accept ---- */
@@ -159,52 +146,43 @@ int rota_poll(int fd, unsigned events) {
 /* The connection died in the queue, or news of the network reached the wrong address (accept(2), "Error handling"): the
  * listener is sound. */
 static bool is_transient(int error) {
-    switch (-error) {
-    case EINTR: case ECONNABORTED: case EPROTO: case EPERM: case ENETDOWN: case ENETUNREACH: case EHOSTDOWN:
-    case EHOSTUNREACH: case ENOPROTOOPT: case ENONET:
-        return true;
-    default:
-        return false;
-    }
+    static const unsigned char errors[] = {
+        EINTR, ECONNABORTED, EPROTO, EPERM, ENETDOWN, ENETUNREACH, EHOSTDOWN, EHOSTUNREACH, ENOPROTOOPT, ENONET, 0
+    };
+    const unsigned char *p = errors;
+    while (*p && *p != -error)
+        p++;
+    return *p;
 }
 
 /* Asked before, because there is no flag that keeps accept from waiting on a listener that blocks. One beyond the
- * loop's table could never be waited for. */
-static int accept_once(int fd, struct sockaddr *addr, socklen_t *len) {
-    int rc = ready_now(fd, ROTA_READ);
-    if (rc <= 0)
-        return rc < 0 ? rc : -EAGAIN;
-    int client = (int)rota__result(accept4(fd, addr, len, SOCK_NONBLOCK | SOCK_CLOEXEC));
+ * loop's table could never be waited for. With a full table the queue does not get shorter by asking, and its readiness
+ * stays: without the pause an acceptor that goes on after -EMFILE would spin. */
+static int accept_once(int fd, void *addr, size_t len, unsigned events) {
+    int client = ready_now(fd, addr, len, events);
     if (client < 0)
         return client;
-    rota_fd_slot *slot = rota__slot(rota__current, client);
-    if (!slot) {
+    client = rota__result(accept4(fd, addr, (socklen_t *)len, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (client >= 0) {
+        rota_fd_slot *slot = rota__slot(rota__turning, client);
+        if (slot) {
+            slot->registered_ = false; /* should the number have been closed behind the loop's back */
+            return client;
+        }
         (void)close(client);
-        return -EMFILE;
+        client = -EMFILE;
     }
-    slot->registered_ = false; /* should the number have been closed behind the loop's back */
+    if (is_transient(client))
+        return -EINTR;
+    if (client == -EMFILE || client == -ENFILE) {
+        int rc = rota_sleep(STARVED_PAUSE);
+        (void)rc; /* it may be refused: client tells of the failure all the same */
+    }
     return client;
 }
 
-/* With a full table the queue does not get shorter by asking, and its readiness stays: without the pause an acceptor
- * that goes on after -EMFILE would spin. */
 int rota_accept(int fd, struct sockaddr *addr, socklen_t *len) {
-    int rc = rota__enter();
-    while (rc == 0) {
-        int client = accept_once(fd, addr, len);
-        if (client == -EAGAIN) {
-            rc = wait_for(fd, ROTA_READ);
-        } else if (is_transient(client)) {
-            rc = rota_yield();
-        } else {
-            if (client == -EMFILE || client == -ENFILE)
-                rc = rota_sleep(STARVED_PAUSE); /* which may be refused: client tells of the failure all the same */
-            else
-                rota__spend(ROTA__FAST);
-            return client;
-        }
-    }
-    return rc;
+    return until_done(fd, addr, (uintptr_t)len, ROTA_READ, accept_once);
 }
 
 /* ---- connect ---- */
@@ -212,12 +190,12 @@ int rota_accept(int fd, struct sockaddr *addr, socklen_t *len) {
 /* connect has no flag like MSG_DONTWAIT, so here alone the mode of the caller's descriptor is changed: from before the
  * system call to right after it. */
 static int connect_once(int fd, const struct sockaddr *addr, socklen_t len) {
-    int mode = (int)rota__result(fcntl(fd, F_GETFL));
+    int mode = rota__result(fcntl(fd, F_GETFL));
     if (mode < 0)
         return mode;
     if (!(mode & O_NONBLOCK))
         (void)fcntl(fd, F_SETFL, mode | O_NONBLOCK);
-    int rc = (int)rota__result(connect(fd, addr, len));
+    int rc = rota__result(connect(fd, addr, len));
     if (!(mode & O_NONBLOCK))
         (void)fcntl(fd, F_SETFL, mode);
     return rc;
@@ -227,7 +205,7 @@ static int connect_once(int fd, const struct sockaddr *addr, socklen_t len) {
 static int connect_outcome(int fd) {
     int error = 0;
     socklen_t len = sizeof error;
-    int rc = (int)rota__result(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len));
+    int rc = rota__result(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len));
     return rc < 0 ? rc : -error;
 }
 
@@ -243,10 +221,8 @@ int rota_connect(int fd, const struct sockaddr *addr, socklen_t len) {
             rc = rota_poll(fd, ROTA_WRITE);
             return rc < 0 ? rc : connect_outcome(fd);
         }
-        if (rc != -EAGAIN || addr->sa_family != AF_UNIX) {
-            rota__spend(ROTA__FAST);
-            return rc;
-        }
+        if (rc != -EAGAIN || addr->sa_family != AF_UNIX)
+            return rota__done(rc);
         rc = rota_sleep(ROTA_MS);
     }
     return rc;
@@ -293,10 +269,10 @@ static int parse(union address *out, const char *host, const char *service) {
 static int listen_on(const union address *address, const rota_listen_options *opt) {
     const int on = 1;
     int v6 = address->any.sa_family == AF_INET6, only = opt->ipv6_only;
-    int fd = (int)rota__result(socket(address->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    int fd = rota__result(socket(address->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (fd < 0)
         return fd;
-    ssize_t rc = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    int rc = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (rc == 0 && opt->reuse_port)
         rc = setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
     if (rc == 0 && v6)
@@ -309,7 +285,7 @@ static int listen_on(const union address *address, const rota_listen_options *op
         return fd;
     rc = rota__result(rc);
     (void)close(fd);
-    return (int)rc;
+    return rc;
 }
 
 int rota_listen(const char *host, const char *service, const rota_listen_options *opt) {
@@ -327,21 +303,22 @@ int rota_listen(const char *host, const char *service, const rota_listen_options
         address.v4.sin_addr.s_addr = INADDR_ANY;
         rc = listen_on(&address, opt);
     }
-    rota__spend(ROTA__FAST);
-    return rc;
+    return rota__done(rc);
 }
 
 /* ---- close and forget ---- */
 
-/* Neither error is one of close(2)'s: there is no loop that could be used. */
+/* The current loop is never one that is closed; without one there is nobody to tell. */
 int rota_close(int fd) {
-    int rc = rota_fd_close(rota__current, fd);
-    return rc == -EINVAL || rc == -ESHUTDOWN ? (int)rota__result(close(fd)) : rc;
+    rota_loop *loop = rota__here();
+    if (loop)
+        rota__vacate(loop, fd);
+    return rota__result(close(fd));
 }
 
 int rota_forget(int fd) {
     if (fd < 0)
         return -EBADF;
-    int rc = rota_fd_forget(rota__current, fd);
-    return rc == -EINVAL || rc == -ESHUTDOWN ? 0 : rc;
+    int rc = rota_fd_forget(rota__here(), fd);
+    return rc == -EINVAL ? 0 : rc;
 }

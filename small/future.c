@@ -21,13 +21,13 @@ void rota__future_end(rota_future *future, struct rota__link *state, int fate, i
     future->waiters_ = state;
     future->value_ = value;
     while (ring) {
-        struct future_wait *w = (struct future_wait *)rota__ring_pop(&ring);
+        struct future_wait *w = ROTA__OF(rota__ring_pop(&ring), struct future_wait, wait.link);
         w->value = value;
         rota__wake(w->wait.task, fate);
     }
 }
 
-static void leave(struct rota__wait *wait) {
+static void leave_future(struct rota__wait *wait) {
     rota__ring_remove(&((struct future_wait *)wait)->future->waiters_, &wait->link);
 }
 
@@ -58,14 +58,14 @@ int rota_future_await(rota_future *future, intptr_t *result) {
     struct future_wait w;
     int rc = future ? rota__enter() : -EINVAL;
     if (rc == 0 && is_pending(future)) {
-        w.wait.leave = leave;
+        w.wait.leave = leave_future;
         w.future = future;
         rota__ring_push(&future->waiters_, &w.wait.link);
         rc = rota__park(&w.wait, ROTA_FOREVER);
     } else if (rc == 0) {
         rc = future->waiters_ == ROTA__FUTURE_SET ? 0 : -ESHUTDOWN;
         w.value = future->value_;
-        rota__spend(ROTA__FAST);
+        (void)rota__spend(ROTA__FAST);
     }
     return rota__two_channels(rc, rc < 0 ? rc : w.value, result);
 }
@@ -88,7 +88,7 @@ int rota_await(rota_task *task, intptr_t *result) {
     int rc = rota__task_check(task);
     if (rc == 0)
         rc = rota__enter();
-    if (rc == 0 && task == rota__self())
+    if (rc == 0 && task == rota__running)
         rc = -EDEADLK;
     return rc < 0 ? rota__two_channels(rc, 0, result) : rota_future_await(&task->future, result);
 }

@@ -26,15 +26,14 @@ enum { BUDGET = 256 };     /* steps of step 1 */
 _Static_assert(sizeof(rota_loop) <= 384 && sizeof(rota_watcher) <= 24 && sizeof(rota_fd_slot) <= 24 &&
                sizeof(rota_timer) + sizeof(rota_timer *) <= 40, "what the header and the documents say");
 
+rota_loop *rota__turning;
 rota_loop *rota__current;
 
 /* ---- what all files use ---- */
 
-ssize_t rota__result(ssize_t answer) { return answer < 0 ? -errno : answer; }
+int rota__result(int answer) { return answer < 0 ? -errno : answer; }
 
-int rota__check(const rota_loop *loop, const void *object) {
-    return !loop || !object ? -EINVAL : loop->state_ == ROTA__LOOP_CLOSED ? -ESHUTDOWN : 0;
-}
+int rota__refuse(const rota_loop *loop) { return loop && loop->closed_ ? -ESHUTDOWN : -EINVAL; }
 
 void rota__ring_push(struct rota__link **ring, struct rota__link *link) {
     struct rota__link *last = *ring ? *ring : link;
@@ -44,8 +43,11 @@ void rota__ring_push(struct rota__link **ring, struct rota__link *link) {
 }
 
 struct rota__link *rota__ring_pop(struct rota__link **ring) {
-    struct rota__link *first = (*ring)->next_;
-    rota__ring_remove(ring, first);
+    struct rota__link *last = *ring, *first = last->next_;
+    last->next_ = first->next_;
+    if (first == last)
+        *ring = NULL;
+    first->next_ = NULL;
     return first;
 }
 
@@ -71,15 +73,14 @@ int64_t rota_now(void) {
 int64_t rota__clock(rota_loop *loop) { return loop->now_ = rota_now(); }
 
 int64_t rota__after(int64_t ns) {
-    int64_t now = rota_now();
-    return ns <= 0 ? now : ns > ROTA_FOREVER - now ? ROTA_FOREVER : now + ns;
+    int64_t when;
+    return __builtin_add_overflow(rota_now(), ns > 0 ? ns : 0, &when) ? ROTA_FOREVER : when;
 }
 
 /* ---- turning ---- */
 
 static void run_ready(rota_loop *loop) {
-    loop->budget_ = BUDGET;
-    while (loop->ready_ && loop->budget_-- > 0) {
+    for (int steps = BUDGET; loop->ready_ && steps; steps--) {
         rota_ready *entry = (rota_ready *)rota__ring_pop(&loop->ready_); /* its first member */
         entry->run_(entry);
     }
@@ -93,32 +94,28 @@ static int poll_timeout(rota_loop *loop, int64_t wait_ns) {
     int64_t left = rota__timers_next(loop) - rota__clock(loop);
     if (left > wait_ns)
         left = wait_ns;
-    if (left <= 0 || loop->stop_ || loop->ready_ || !(loop->timers_ || loop->watchers_))
+    if (left <= 0 || loop->stop_ || loop->ready_ || !is_alive(loop))
         return 0;
-    return (int)(((left < LONGEST_WAIT ? left : LONGEST_WAIT) + ROTA_MS - 1) / ROTA_MS);
+    return (int)((left - 1) / ROTA_MS) + 1;
 }
 
 static int turn(rota_loop *loop, int64_t wait_ns) {
-    int rc = rota__check(loop, loop);
-    if (rc < 0)
-        return rc;
-    rota_loop *outer = rota__current;
-    if (outer && outer->in_turn_)
+    if (!rota__usable(loop, loop))
+        return rota__refuse(loop);
+    if (rota__turning)
         return -EBUSY;
-    rota__current = loop;
-    loop->in_turn_ = true;
+    rota__turning = loop;
     rota__clock(loop);
     run_ready(loop);                                        /* 1 run ready work */
-    rc = rota__dispatch(loop, poll_timeout(loop, wait_ns)); /* 2 poll; 3 dispatch readiness */
+    int rc = rota__dispatch(loop, poll_timeout(loop, wait_ns)); /* 2 poll; 3 dispatch readiness */
     rota__clock(loop);
     rota__timers_fire(loop);                                /* 4 due timers */
-    loop->in_turn_ = false;                                 /* 5 deferred frees: none */
-    rota__current = outer;
+    rota__turning = NULL;                                   /* 5 deferred frees: none */
     return rc;
 }
 
 int rota_loop_turn(rota_loop *loop, int64_t wait_ns) {
-    int rc = turn(loop, wait_ns);
+    int rc = turn(loop, wait_ns < LONGEST_WAIT ? wait_ns : LONGEST_WAIT);
     if (rc < 0)
         return rc;
     loop->stop_ = false;
@@ -127,7 +124,7 @@ int rota_loop_turn(rota_loop *loop, int64_t wait_ns) {
 
 int rota_loop_run(rota_loop *loop) {
     int rc;
-    while ((rc = turn(loop, ROTA_FOREVER)) == 0) {
+    while ((rc = turn(loop, LONGEST_WAIT)) == 0) {
         if (loop->stop_) {
             loop->stop_ = false;
             break;
@@ -139,10 +136,10 @@ int rota_loop_run(rota_loop *loop) {
 }
 
 int rota_loop_stop(rota_loop *loop) {
-    int rc = rota__check(loop, loop);
-    if (rc == 0)
-        loop->stop_ = true;
-    return rc;
+    if (!rota__usable(loop, loop))
+        return rota__refuse(loop);
+    loop->stop_ = true;
+    return 0;
 }
 
 /* ---- life ---- */
@@ -154,13 +151,12 @@ int rota_loop_new(rota_loop **out, const rota_loop_options *opt) {
     if (!opt || !opt->loop || !opt->fds || !opt->timers)
         return -EINVAL;
     rota_loop *loop = opt->loop;
-    int epoll = (int)rota__result(epoll_create1(EPOLL_CLOEXEC));
+    int epoll = rota__result(epoll_create1(EPOLL_CLOEXEC));
     if (epoll < 0)
         return epoll;
     memset(loop, 0, sizeof *loop);
     loop->memory_ = *opt;
     loop->epoll_ = epoll;
-    loop->room_ = opt->n_timers;
     rota__clock(loop);
     if (!rota__current)
         rota__current = loop;
@@ -169,20 +165,20 @@ int rota_loop_new(rota_loop **out, const rota_loop_options *opt) {
 }
 
 int rota_loop_close(rota_loop *loop) {
-    int rc = rota__check(loop, loop);
-    if (rc < 0)
-        return rc == -ESHUTDOWN ? 0 : rc;
-    if (loop->in_turn_ || loop->state_)
+    if (!loop)
+        return -EINVAL;
+    if (loop->closed_)
+        return 0;
+    if (loop == rota__turning || loop->closing_)
         return -EBUSY;
-    rota_loop *outer = rota__current;
-    rota__current = loop;
-    loop->state_ = ROTA__LOOP_CLOSING;
+    loop->closing_ = true;
     if (loop->drain_)
         loop->drain_(loop);
-    loop->state_ = ROTA__LOOP_CLOSED;
+    loop->closed_ = true;
     memset(loop->memory_.fds, 0, loop->memory_.n_fds * sizeof *loop->memory_.fds);
     (void)close(loop->epoll_);
-    rota__current = outer == loop ? NULL : outer;
+    if (rota__current == loop)
+        rota__current = NULL;
     return 0;
 }
 
@@ -190,13 +186,12 @@ int rota_loop_free(rota_loop *loop) { return loop ? rota_loop_close(loop) : 0; }
 
 /* ---- who and when ---- */
 
-rota_loop *rota_loop_current(void) { return rota__current; }
+rota_loop *rota_loop_current(void) { return rota__here(); }
 
 int rota_loop_set_current(rota_loop *loop) {
-    int rc = loop ? rota__check(loop, loop) : 0;
-    if (rc < 0)
-        return rc;
-    if (rota__current && rota__current->in_turn_)
+    if (loop && loop->closed_)
+        return -ESHUTDOWN;
+    if (rota__turning)
         return -EBUSY;
     rota__current = loop;
     return 0;
@@ -221,11 +216,8 @@ void rota_soon_init(rota_soon *soon, void (*fn)(rota_soon *soon, void *arg), voi
 }
 
 int rota_soon_start(rota_loop *loop, rota_soon *soon) {
-    int rc = rota__check(loop, soon);
-    if (rc < 0)
-        return rc;
-    if (!soon->fn)
-        return -EINVAL;
+    if (!rota__usable(loop, soon) || !soon->fn)
+        return rota__refuse(loop);
     if (soon->ready_.link_.next_)
         return -EALREADY;
     rota__ring_push(&loop->ready_, &soon->ready_.link_);
@@ -233,9 +225,8 @@ int rota_soon_start(rota_loop *loop, rota_soon *soon) {
 }
 
 int rota_soon_stop(rota_loop *loop, rota_soon *soon) {
-    int rc = rota__check(loop, soon);
-    if (rc < 0)
-        return rc;
+    if (!rota__usable(loop, soon))
+        return rota__refuse(loop);
     if (soon->ready_.link_.next_)
         rota__ring_remove(&loop->ready_, &soon->ready_.link_);
     return 0;

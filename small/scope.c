@@ -10,7 +10,7 @@
 static void begin(rota_scope *scope, int64_t limit, unsigned flags) {
     if (!scope)
         return;
-    rota_task *self = rota_self();
+    rota_task *self = rota__running;
     scope->task_ = self;
     scope->level_.deadline_ = ROTA_FOREVER;
     scope->level_.flags_ = flags;
@@ -38,7 +38,7 @@ static bool is_inside(const rota_task *self, const rota_scope *scope) {
 }
 
 intptr_t rota_scope_end(rota_scope *scope, intptr_t v) {
-    rota_task *self = rota_self();
+    rota_task *self = rota__running;
     if (!scope || !self || scope->task_ != self)
         return v;
     scope->task_ = NULL;

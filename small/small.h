@@ -21,20 +21,31 @@
  * directly. */
 #pragma GCC visibility push(hidden)
 
-enum rota__loop_state { ROTA__LOOP_OPEN, ROTA__LOOP_CLOSING, ROTA__LOOP_CLOSED };
-
 /* Members of a struct, from a pointer to one. */
 #define ROTA__OF(pointer, type, member) ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
 
 /* ---- loop.c ---- */
 
+/* The loop whose turn runs; NULL outside of turns. One at most, but for a loop that is closed in another's turn. */
+extern rota_loop *rota__turning;
+
+/* The one outside of turns. */
 extern rota_loop *rota__current;
 
-/* What a system call answered, as a negative errno. */
-ssize_t rota__result(ssize_t answer);
+static inline rota_loop *rota__here(void) { return rota__turning ? rota__turning : rota__current; }
 
-/* May the loop be used now, with that object? 0, or -EINVAL (either is NULL), -ESHUTDOWN. */
-int rota__check(const rota_loop *loop, const void *object);
+/* What a system call answered, or a negative errno. An int holds all of it: Linux transfers less than 2 GiB at once
+ * (read(2), "Notes"). */
+int rota__result(int answer);
+
+/* May the loop be used now, with that object? Asked in place, before anything is kept in registers over a call; all
+ * that a call finds wrong with its arguments ends in rota__refuse. */
+static inline __attribute__((always_inline)) bool rota__usable(const rota_loop *loop, const void *object) {
+    return loop && object && !loop->closed_;
+}
+
+/* -ESHUTDOWN for a loop that is closed, else -EINVAL: something is NULL or out of range. */
+int rota__refuse(const rota_loop *loop);
 
 /* The clock, read now; also stored as the turn's time. */
 int64_t rota__clock(rota_loop *loop);
@@ -48,9 +59,9 @@ void rota__ring_push(struct rota__link **ring, struct rota__link *link);
 struct rota__link *rota__ring_pop(struct rota__link **ring);
 void rota__ring_remove(struct rota__link **ring, struct rota__link *link);
 
-/* ---- timers.c: the heap. Whether there is an entry left is asked by those who start timers (room_). ---- */
+/* ---- timers.c: the heap. Whether there is an entry left is asked by those who start timers. ---- */
 
-void rota__timer_arm(rota_loop *loop, rota_timer *timer, int64_t when);
+int rota__timer_arm(rota_loop *loop, rota_timer *timer, int64_t when);     /* 0 */
 void rota__timer_disarm(rota_loop *loop, rota_timer *timer);   /* also of one that is not started */
 void rota__timers_fire(rota_loop *loop);                       /* step 4 */
 
@@ -64,8 +75,10 @@ static inline int64_t rota__timers_next(const rota_loop *loop) {
 /* anew: the kernel is told in any case, and reports everything that is ready now. Not needed by those who have just
  * seen EAGAIN: an event is sure to come once that has changed. */
 int rota__watch(rota_loop *loop, rota_watcher *watcher, bool anew);
-void rota__unwatch(rota_loop *loop, rota_watcher *watcher);
+void rota__unwatch(rota_loop *loop, rota_watcher *watcher);     /* also of one that is not started */
 rota_fd_slot *rota__slot(rota_loop *loop, int fd);      /* NULL: the table has no room for it */
+void rota__vacate(rota_loop *loop, int fd);             /* stops and tells its watchers */
+unsigned rota__readiness(unsigned events, unsigned wanted);     /* what a watcher is told of the kernel's events */
 int rota__dispatch(rota_loop *loop, int timeout_ms);    /* steps 2 and 3: asks the kernel, calls watchers */
 
 #pragma GCC visibility pop

@@ -1,14 +1,13 @@
 /* Tasks: parking and waking (the only file that switches), spawning, ending, cancelling, sleeping, rota_run.
  *
  * A task is a stack of the caller's memory with its control block on top, so that it is one piece of memory, and
- * touches one page when it needs no more. A task that stops switches straight to the next ready one; the loop's own
- * stack is entered only when the next entry is no task, when nothing is ready, or when the budget of step 1 is spent.
- * The switch is the last thing that park and yield do, in tail position (docs/SWITCH.md says why that matters): so what
- * a resumed task would have to tidy up is done by the one who wakes it.
+ * touches one page when it needs no more. A task that stops switches to the loop's own stack, which switches to the
+ * next one. The switch is the last thing that park and yield do, in tail position (docs/SWITCH.md says why that
+ * matters): so what a resumed task would have to tidy up is done by the one who wakes it.
  *
- * Invariants: each task that lives has an entry of the timers' array to itself (room_), so that parking never fails.
- * due is the time from which calls refuse: INT64_MIN once a level in force is cancelled or has expired, else the first
- * of their deadlines.
+ * Invariants: each task that lives has an entry of the timers' array to itself (n_timers), so that parking never fails.
+ * due is the time from which calls refuse: ROTA__LONG_AGO once a level in force is cancelled or has expired, else the
+ * first of their deadlines.
  */
 #include <string.h>
 
@@ -17,15 +16,20 @@
 
 _Static_assert(sizeof(rota_task) <= ROTA_TASK_BYTES, "what the header says");
 
-/* What the first step of a task finds on its stack. */
-struct start {
-    rota_fn *fn;
-    void *arg;
-};
+rota_task *rota__running;
 
-static rota_task *block_at(const rota_loop *loop, size_t index) {
-    return (rota_task *)(void *)((char *)loop->memory_.stacks + (index + 1) * loop->memory_.stack_size -
-                                 ROTA_TASK_BYTES);
+/* What is zero: the wait of a sleeper, which is never looked into, so that it needs none on its stack, and the switch
+ * can be a tail call; and a spawn's options when there are none. What is written to the one, its task, is the name in
+ * the other, which nobody reads. */
+static union {
+    struct rota__wait wait;
+    rota_spawn_options options;
+} nothing;
+_Static_assert(offsetof(struct rota__wait, task) == offsetof(rota_spawn_options, name), "see above");
+
+/* The block of the stack that ends after so many stacks. */
+static rota_task *block_before(const rota_loop_options *memory, size_t stacks) {
+    return (rota_task *)(void *)((char *)memory->stacks + stacks * memory->stack_size - ROTA_TASK_BYTES);
 }
 
 /* The lowest bytes of its stack hold its own address. */
@@ -37,25 +41,18 @@ static rota_task **canary_of(const rota_loop *loop, rota_task *task) {
 
 static void run_from_loop(rota_ready *ready) {
     rota_task *task = (rota_task *)ready; /* its first member */
-    rota_loop *loop = rota__loop_of(task);
-    loop->running_ = task;
-    (void)rota__context_switch(&loop->context_, task->context, task->woken);
+    rota__running = task;
+    (void)rota__context_switch(&rota__loop_of(task)->context_, task->context, task->woken);
 }
 
-/* Leaves the running task, whose context goes to *save, and which either is queued somewhere or has ended. */
-static int switch_away(rota_loop *loop, void **save) {
-    if (*canary_of(loop, loop->running_) != loop->running_)
+/* Leaves the running task, which either is queued somewhere or has ended; returns what it is woken with. */
+static int switch_away(void) {
+    rota_task *self = rota__running;
+    rota_loop *loop = rota__loop_of(self);
+    if (*canary_of(loop, self) != self)
         __builtin_trap(); /* what lay below the stack is overwritten: memory is no longer sound */
-    rota_ready *entry = loop->ready_ ? (rota_ready *)loop->ready_->next_ : NULL;
-    if (!entry || entry->run_ != run_from_loop || --loop->budget_ <= 0) {
-        loop->running_ = NULL;
-        return rota__context_switch(save, loop->context_, 0);
-    }
-    rota_task *next = (rota_task *)rota__ring_pop(&loop->ready_);
-    loop->running_ = next;
-    if (save == &next->context)
-        return next->woken; /* it was the only one, and is the next one */
-    return rota__context_switch(save, next->context, next->woken);
+    rota__running = NULL;
+    return rota__context_switch(&self->context, loop->context_, 0);
 }
 
 /* Not inlined: it is long, and called in three places. */
@@ -68,35 +65,27 @@ static __attribute__((noinline)) void make_ready(rota_task *task, int woken) {
 
 /* ---- deadlines ---- */
 
-static int64_t due_of(const rota_task *task) {
+/* Looks at the levels in force, from the innermost outward up to a shield, which hides the rest: marks each whose own
+ * deadline is not after `now`, and sets due. */
+static void judge(rota_task *task, int64_t now) {
     int64_t due = ROTA_FOREVER;
-    for (const struct rota__level *level = task->scope; level; level = level->outer_) {
+    struct rota__level *level = task->scope;
+    do {
+        if (level->deadline_ <= now)
+            level->flags_ |= ROTA__EXPIRED;
         if (level->flags_ & ROTA__FORCED)
-            return INT64_MIN;
+            due = ROTA__LONG_AGO;
         if (level->deadline_ < due)
             due = level->deadline_;
-        if (level->flags_ & ROTA__SHIELD)
-            break;
-    }
-    return due;
-}
-
-/* Marks every level in force whose own deadline has come. Outward up to a shield, which hides the rest. */
-static void expire(rota_task *task) {
-    for (struct rota__level *level = task->scope; level; level = level->outer_) {
-        if (level->deadline_ <= rota__loop_of(task)->now_)
-            level->flags_ |= ROTA__EXPIRED;
-        if (level->flags_ & ROTA__SHIELD)
-            break;
-    }
-    task->due = INT64_MIN;
+    } while (!(level->flags_ & ROTA__SHIELD) && (level = level->outer_));
+    task->due = due;
 }
 
 /* A parked task's timer: for the end of its wait or its due time, whatever is first. */
 static void watch_time(rota_task *task) {
     int64_t when = task->due < task->parked.until ? task->due : task->parked.until;
     if (when != ROTA_FOREVER)
-        rota__timer_arm(rota__loop_of(task), &task->timer, when);
+        (void)rota__timer_arm(rota__loop_of(task), &task->timer, when);
     else
         rota__timer_disarm(rota__loop_of(task), &task->timer);
 }
@@ -110,39 +99,36 @@ static void interrupt(rota_task *task, int value) {
 /* Step 4 took the entry for one that is free now: it stays promised to the task. */
 static void time_has_come(rota_timer *timer, void *arg) {
     rota_task *task = ROTA__OF(timer, rota_task, timer);
-    ((rota_loop *)arg)->room_--;
-    if (task->parked.until <= task->due) {
-        interrupt(task, 0);
-        return;
+    rota_loop *loop = arg;
+    int value = 0;
+    loop->memory_.n_timers--;
+    if (task->parked.until > task->due) {
+        if (task->due >= 0)
+            judge(task, loop->now_);
+        value = -ECANCELED;
     }
-    expire(task);
-    interrupt(task, -ECANCELED);
+    interrupt(task, value);
 }
 
 void rota__due_changed(rota_task *task) {
-    task->due = due_of(task);
+    judge(task, ROTA__LONG_AGO);
     if (!task->wait)
         return; /* it runs or is ready: its next call will see */
-    if (task->due == INT64_MIN)
+    if (task->due < 0)
         interrupt(task, -ECANCELED);
     else
         watch_time(task);
 }
 
-intptr_t rota__convert(const struct rota__level *level, intptr_t v) {
-    return v == -ECANCELED && level->flags_ & ROTA__EXPIRED ? -ETIMEDOUT : v;
-}
-
 /* ---- parking and waking ---- */
 
 int rota__park(struct rota__wait *wait, int64_t until) {
-    rota_loop *loop = rota__current;
-    rota_task *self = loop->running_;
+    rota_task *self = rota__running;
     wait->task = self;
     self->wait = wait;
     self->parked.until = until;
     watch_time(self);
-    return switch_away(loop, &self->context);
+    return switch_away();
 }
 
 void rota__wake(rota_task *task, int value) {
@@ -153,44 +139,43 @@ void rota__wake(rota_task *task, int value) {
     make_ready(task, value);
 }
 
-/* Lets everything run that is queued now. */
-static int step_aside(void) {
-    rota_task *self = rota__self();
+int rota__spend(int cost) {
+    rota_task *self = rota__running;
+    self->fast = (int8_t)(self->fast - cost);
+    if (self->fast > 0)
+        return 0;
     make_ready(self, 0);
-    return switch_away(rota__current, &self->context);
+    return switch_away();
 }
 
-void rota__spend(int cost) {
-    rota_task *self = rota__self();
-    self->fast = (int8_t)(self->fast - cost);
-    if (self->fast <= 0)
-        (void)step_aside();
+int rota__done(int result) {
+    (void)rota__spend(ROTA__FAST);
+    return result;
 }
 
 /* A refusal costs more than a success, so that a task that ignores its cancellation cannot freeze the loop. */
 int rota__enter(void) {
-    rota_loop *loop = rota__current;
-    rota_task *self = loop ? loop->running_ : NULL;
+    rota_task *self = rota__running;
     if (!self)
         return -EPERM;
-    if (loop->now_ < self->due)
+    int64_t now = rota__loop_of(self)->now_;
+    if (now < self->due)
         return 0;
-    if (self->due != INT64_MIN)
-        expire(self);
-    rota__spend(ROTA__REFUSAL);
+    if (self->due >= 0)
+        judge(self, now);
+    (void)rota__spend(ROTA__REFUSAL);
     return -ECANCELED;
 }
 
+/* All of its fast calls at once: lets everything run that is queued now. */
 int rota_yield(void) {
     int rc = rota__enter();
-    return rc < 0 ? rc : step_aside();
+    return rc < 0 ? rc : rota__spend(ROTA__FAST_CALLS);
 }
 
-/* The wait of a sleeper is never looked into: so it needs none on its stack, and the switch can be a tail call. */
 int rota_sleep_until(int64_t when) {
-    static struct rota__wait nowhere;
     int rc = rota__enter();
-    return rc < 0 ? rc : rota__park(&nowhere, when);
+    return rc < 0 ? rc : rota__park(&nothing.wait, when);
 }
 
 int rota_sleep(int64_t ns) {
@@ -205,39 +190,48 @@ static void free_block(rota_loop *loop, rota_task *task) {
 }
 
 /* The stack that it still stands on may be another task's when switch_away has left it, and not before. */
-static void finish(rota_loop *loop, rota_task *task, intptr_t value) {
+static void finish(rota_task *task, intptr_t value) {
+    rota_loop *loop = rota__loop_of(task);
     intptr_t *result = rota_ptr(task->future.value_);
     value = rota__convert(&task->root, value);
     if (result)
         *result = value;
     task->state = ROTA__TASK_DONE;
-    loop->room_++;
+    loop->memory_.n_timers++;
     loop->live_--;
-    if (task->stops || (loop->state_ && !loop->live_)) /* then a turn must not wait for what nobody needs any more */
+    if (task->stops || (loop->closing_ && !loop->live_)) /* a turn must not wait for what nobody needs any more */
         loop->stop_ = true;
     rota__future_end(&task->future, ROTA__FUTURE_SET, 0, value);
     if (!task->handle)
         free_block(loop, task);
-    (void)switch_away(loop, &loop->spent_);
+    (void)switch_away();
 }
 
 static void run_task(intptr_t value, void *arg) {
-    struct start *start = arg;
+    rota_task *self = rota__running;
     (void)value;
-    intptr_t outcome = start->fn(start->arg);
-    finish(rota__current, rota__self(), outcome);
+    finish(self, self->entry(arg));
 }
 
-/* Cancels everything, and turns until it has ended, or until nothing can happen any more. */
+/* Cancels everything, and turns until it has ended, or until nothing can happen any more. Another loop may be in a
+ * turn, and one of its tasks run. */
 static void drain(rota_loop *loop) {
-    for (unsigned i = 0; i < loop->fresh_; i++) {
-        rota_task *task = block_at(loop, i);
+    rota_loop *turning = rota__turning;
+    rota_task *running = rota__running;
+    unsigned left = loop->live_;
+    rota__turning = NULL;
+    for (size_t i = loop->memory_.n_tasks + 1; left > 0; i++) {
+        rota_task *task = block_before(&loop->memory_, i);
+        if (task->state != ROTA__TASK_LIVE)
+            continue;
+        left--;
         task->root.flags_ |= ROTA__SHUT;
-        if (task->state == ROTA__TASK_LIVE)
-            rota__due_changed(task);
+        rota__due_changed(task);
     }
     while (loop->live_ && rota_loop_run(loop) == 0)
         ; /* nothing can wake those that are left: they are dropped as they are */
+    rota__turning = turning;
+    rota__running = running;
 }
 
 /* ---- spawning ---- */
@@ -247,54 +241,48 @@ static bool stacks_are_sound(const rota_loop_options *memory) {
            (((uintptr_t)memory->stacks | memory->stack_size) & 15) == 0;
 }
 
-/* A stack that nobody uses: there is one. */
+/* A stack that nobody uses: there is one. Those that were never used are taken from the last one down. */
 static rota_task *take_block(rota_loop *loop) {
     if (loop->spare_)
         return (rota_task *)rota__ring_pop(&loop->spare_);
-    return block_at(loop, loop->fresh_++);
+    return block_before(&loop->memory_, loop->memory_.n_tasks--);
 }
 
-/* What it begins with lies below its block: the copy of its argument, and below that struct start. */
+/* The copy of its argument lies below its block, and its stack below that. */
 static void prepare(rota_loop *loop, rota_task *task, rota_fn *fn, void *arg, const rota_spawn_options *opt) {
     char *top = (char *)task - ((opt->arg_size + 15) & ~(size_t)15);
     if (opt->arg_size)
         arg = memcpy(top, arg, opt->arg_size);
-    struct start *start = (struct start *)(void *)top - 1;
-    start->fn = fn;
-    start->arg = arg;
     memset(task, 0, sizeof *task);
-    task->context = rota__context_make(start, run_task, start);
+    task->context = rota__context_make(top, run_task, arg);
     task->root.deadline_ = opt->timeout < 0 ? 0 : opt->timeout ? rota__after(opt->timeout) : ROTA_FOREVER;
-    task->root.flags_ = loop->state_ ? ROTA__SHUT : 0;
+    task->root.flags_ = loop->closing_ ? ROTA__SHUT : 0;
     task->scope = &task->root;
-    task->due = due_of(task);
     task->future.value_ = (intptr_t)opt->result;
+    task->entry = fn;
     task->timer.fn = time_has_come;
     task->timer.arg = loop;
     task->state = ROTA__TASK_LIVE;
     *canary_of(loop, task) = task;
+    rota__due_changed(task);
 }
 
-int rota_spawn(rota_task **out, rota_fn *fn, void *arg, const rota_spawn_options *opt) {
-    const rota_spawn_options defaults = { .name = NULL };
-    rota_loop *loop = rota__current;
+static int spawn(rota_task **out, rota_fn *fn, void *arg, const rota_spawn_options *opt, rota_loop *loop) {
     if (out)
         *out = NULL;
-    opt = opt ? opt : &defaults;
-    int rc = rota__check(loop, (void *)(uintptr_t)fn);
-    if (rc < 0)
-        return rc;
-    if (!loop->spare_ && loop->fresh_ == loop->memory_.n_tasks)
+    opt = opt ? opt : &nothing.options;
+    if (!loop || !fn)
+        return -EINVAL;
+    if (!loop->spare_ && !loop->memory_.n_tasks)
         return -EAGAIN;
-    if (!stacks_are_sound(&loop->memory_))
+    if (!stacks_are_sound(&loop->memory_) ||
+        (opt->arg_size && (!arg || opt->arg_size > loop->memory_.stack_size - ROTA_STACK_MIN)))
         return -EINVAL;
-    if (opt->arg_size && (!arg || opt->arg_size > loop->memory_.stack_size - ROTA_STACK_MIN))
-        return -EINVAL;
-    if (!loop->room_)
+    if (!loop->memory_.n_timers)
         return -ENOMEM;
     rota_task *task = take_block(loop);
     prepare(loop, task, fn, arg, opt);
-    loop->room_--;
+    loop->memory_.n_timers--;
     loop->live_++;
     loop->drain_ = drain;
     if (out) {
@@ -305,13 +293,19 @@ int rota_spawn(rota_task **out, rota_fn *fn, void *arg, const rota_spawn_options
     return 0;
 }
 
+/* The current loop is never one that is closed. */
+int rota_spawn(rota_task **out, rota_fn *fn, void *arg, const rota_spawn_options *opt) {
+    return spawn(out, fn, arg, opt, rota__here());
+}
+
 /* ---- handles ---- */
 
 int rota__task_check(const rota_task *task) {
     if (!task)
         return -EINVAL;
-    int rc = rota__check(rota__loop_of(task), task);
-    return rc < 0 ? rc : task->state == ROTA__TASK_FREE ? -ESRCH : 0;
+    if (rota__loop_of(task)->closed_)
+        return -ESHUTDOWN;
+    return task->state == ROTA__TASK_FREE ? -ESRCH : 0;
 }
 
 void rota_task_release(rota_task *task) {
@@ -335,7 +329,7 @@ int rota_cancel(rota_task *task, const char *reason) {
 }
 
 bool rota_uncancel(void) {
-    rota_task *self = rota_self();
+    rota_task *self = rota__running;
     if (!self || !(self->root.flags_ & ROTA__CANCELLED))
         return false;
     self->root.flags_ &= ~(unsigned)ROTA__CANCELLED;
@@ -344,7 +338,7 @@ bool rota_uncancel(void) {
 }
 
 bool rota_cancelled(const char **reason, rota_at *at) {
-    const rota_task *self = rota_self();
+    const rota_task *self = rota__running;
     if (reason)
         *reason = NULL;
     if (at)
@@ -352,7 +346,7 @@ bool rota_cancelled(const char **reason, rota_at *at) {
     return self && rota__loop_of(self)->now_ >= self->due;
 }
 
-rota_task *rota_self(void) { return rota__current ? rota__current->running_ : NULL; }
+rota_task *rota_self(void) { return rota__running; }
 
 bool rota_task_done(const rota_task *task) { return rota__task_check(task) == 0 && task->state == ROTA__TASK_DONE; }
 
@@ -375,7 +369,8 @@ int rota__two_channels(int rc, intptr_t value, intptr_t *result) {
     return rc;
 }
 
-int rota__run_task(rota_loop *loop, rota_task *task) {
+/* Runs the loop until the task, which lives, has ended: 0, -ECANCELED, or the error of rota_loop_run. */
+static inline __attribute__((always_inline)) int run_until(rota_loop *loop, rota_task *task) {
     task->stops = true;
     int rc = rota_loop_run(loop);
     return task->state == ROTA__TASK_DONE ? 0 : rc < 0 ? rc : -ECANCELED;
@@ -386,21 +381,19 @@ int rota_loop_run_until(rota_loop *loop, rota_task *task, intptr_t *result) {
     if (rc == 0 && rota__loop_of(task) != loop)
         rc = -EINVAL;
     if (rc == 0 && task->state == ROTA__TASK_LIVE)
-        rc = rota__run_task(loop, task);
+        rc = run_until(loop, task);
     return rota__two_channels(rc, rc < 0 ? 0 : task->future.value_, result);
 }
 
 int rota_run(rota_fn *fn, void *arg, intptr_t *result, const rota_loop_options *opt) {
-    rota_loop *loop, *outer = rota__current;
+    rota_loop *loop;
     rota_task *task;
-    int rc = outer && outer->in_turn_ ? -EBUSY : rota_loop_new(&loop, opt);
+    int rc = rota__turning ? -EBUSY : rota_loop_new(&loop, opt);
     if (rc == 0) {
-        rota__current = loop;
-        rc = rota_spawn(&task, fn, arg, NULL);
+        rc = spawn(&task, fn, arg, NULL, loop);
         if (rc == 0)
-            rc = rota__run_task(loop, task);
+            rc = run_until(loop, task);
         (void)rota_loop_close(loop);
-        rota__current = outer;
     }
     return rota__two_channels(rc, rc < 0 ? 0 : task->future.value_, result); /* its memory is still there */
 }

@@ -11,9 +11,9 @@
 
 /* Why a task stands still: a struct on its stack, from park to wake. */
 struct rota__wait {
-    struct rota__link link;                  /* in the ring of what it waits for, if it has one */
-    void (*leave)(struct rota__wait *wait);  /* takes it out of there: the task is cancelled. NULL: it is in none */
     rota_task *task;
+    void (*leave)(struct rota__wait *wait);  /* takes it out of there: the task is cancelled. NULL: it is in none */
+    struct rota__link link;                  /* in the ring of what it waits for, if it has one */
 };
 
 enum { ROTA__TASK_FREE, ROTA__TASK_LIVE, ROTA__TASK_DONE };
@@ -28,10 +28,13 @@ struct rota_task {
         } parked;
     };
     void *context;                           /* while it does not run */
-    int64_t due;                             /* when its calls begin to refuse; INT64_MIN: they do */
+    int64_t due;                             /* when its calls begin to refuse; ROTA__LONG_AGO: they do */
     struct rota__level *scope;               /* innermost: a scope's, or root */
     struct rota__wait *wait;                 /* what it is parked on; NULL when it is not, or has been woken */
-    rota_timer timer;                        /* runs while it is parked with a time to watch; arg is the loop */
+    union {
+        rota_timer timer;                    /* runs while it is parked with a time to watch; arg is the loop */
+        rota_fn *entry;                      /* until its first step */
+    };
     struct rota__level root;
     rota_future future;                      /* of its outcome; value_ is where to write that, until there is one */
     int woken;                               /* what park returns */
@@ -42,6 +45,9 @@ struct rota_task {
 };
 
 enum { ROTA__FAST_CALLS = 64, ROTA__FAST = 1, ROTA__REFUSAL = 8 };
+
+/* Before all deadlines, which are never negative. */
+#define ROTA__LONG_AGO ((int64_t)-1)
 
 /* Of a level. */
 enum {
@@ -54,8 +60,8 @@ enum {
 
 static inline rota_loop *rota__loop_of(const rota_task *task) { return task->timer.arg; }
 
-/* The task that runs, after rota__enter gave 0. */
-static inline rota_task *rota__self(void) { return rota__current->running_; }
+/* The task that runs; NULL outside of tasks. There is one for all loops, as one of them at most is in a turn. */
+extern rota_task *rota__running;
 
 /* May something that suspends be called now? 0; -EPERM outside of tasks, -ECANCELED when a scope refuses. The first
  * line of every (S) call. The check is one comparison, because a cancelled task was due at the beginning of time. */
@@ -70,9 +76,12 @@ int rota__park(struct rota__wait *wait, int64_t until);
  * ring. */
 void rota__wake(rota_task *task, int value);
 
-/* The end of a call of the running task that succeeded, or was refused, without parking: it costs so many of its 64
- * fast calls. When they are spent the task yields, whatever its scopes say. */
-void rota__spend(int cost);
+/* The end of a call of the running task that did not park, or was refused: it costs so many of its 64 fast calls. When
+ * they are spent the task yields, whatever its scopes say. 0. */
+int rota__spend(int cost);
+
+/* The same at the usual cost; gives back result. */
+int rota__done(int result);
 
 /* Its levels have changed: sets due anew, and wakes or re-arms a task that is parked. */
 void rota__due_changed(rota_task *task);
@@ -81,10 +90,9 @@ void rota__due_changed(rota_task *task);
 int rota__task_check(const rota_task *task);
 
 /* v, as it leaves the level: -ETIMEDOUT for a -ECANCELED that its own deadline was the cause of. */
-intptr_t rota__convert(const struct rota__level *level, intptr_t v);
-
-/* Runs the loop until the task, which lives, has ended: 0, -ECANCELED, or the error of rota_loop_run. */
-int rota__run_task(rota_loop *loop, rota_task *task);
+static inline intptr_t rota__convert(const struct rota__level *level, intptr_t v) {
+    return v == -ECANCELED && level->flags_ & ROTA__EXPIRED ? -ETIMEDOUT : v;
+}
 
 /* The end of a call with two channels: rc is the fate of the wait, value the outcome of what was waited for. */
 int rota__two_channels(int rc, intptr_t value, intptr_t *result);

@@ -10,58 +10,63 @@
  */
 #include "small/small.h"
 
-static void put(rota_loop *loop, unsigned at, rota_timer *timer) {
-    loop->memory_.timers[at] = timer;
-    timer->place_ = at + 1;
-}
-
+/* A difference cannot overflow: no deadline is negative. */
 static bool before(const rota_timer *a, const rota_timer *b) {
-    return a->deadline_ != b->deadline_ ? a->deadline_ < b->deadline_ : (int32_t)(a->order_ - b->order_) < 0;
+    int64_t difference = a->deadline_ - b->deadline_;
+    if (difference == 0)
+        difference = (int32_t)(a->order_ - b->order_);
+    return difference < 0;
 }
 
-/* Puts timer into the hole at `at`, or into one further up. */
-static void rise(rota_loop *loop, unsigned at, rota_timer *timer) {
-    while (at > 0) {
-        unsigned above = (at - 1) / 2;
-        rota_timer *parent = loop->memory_.timers[above];
-        if (!before(timer, parent))
-            break;
-        put(loop, at, parent);
-        at = above;
-    }
-    put(loop, at, timer);
+static void put(rota_timer **heap, unsigned place, rota_timer *timer) {
+    heap[place - 1] = timer;
+    timer->place_ = place;
 }
 
-/* The hole that it leaves sinks to the bottom, and what was last rises from there: one comparison less at each level
- * than looking for its place on the way down, which is nearly always the bottom (Wegener 1993, bottom-up heapsort). */
-void rota__timer_disarm(rota_loop *loop, rota_timer *timer) {
-    unsigned hole = timer->place_, child;
-    if (!hole--)
-        return;
+/* Puts timer where it belongs, given that its place_ is a hole. The hole sinks to the bottom, and the timer rises from
+ * there: one comparison less at each level than looking for its place on the way down, which is nearly always the
+ * bottom (Wegener 1993, bottom-up heapsort). A hole that is new has nothing below. 0, as those who arm a timer answer. */
+static int settle(rota_loop *loop, rota_timer *timer) {
     rota_timer **heap = loop->memory_.timers;
-    unsigned n = --loop->timers_;
-    for (; (child = 2 * hole + 1) < n; hole = child) {
-        if (child + 1 < n && before(heap[child + 1], heap[child]))
-            child++;
-        put(loop, hole, heap[child]);
+    unsigned hole = timer->place_, next;
+    for (; (next = 2 * hole) <= loop->timers_; hole = next) {
+        if (next < loop->timers_ && before(heap[next], heap[next - 1]))
+            next++;
+        put(heap, hole, heap[next - 1]);
     }
-    rise(loop, hole, heap[n]);
-    timer->place_ = 0; /* last: it may have been what was last */
+    for (; (next = hole / 2) > 0 && before(timer, heap[next - 1]); hole = next)
+        put(heap, hole, heap[next - 1]);
+    put(heap, hole, timer);
+    return 0;
 }
 
-void rota__timer_arm(rota_loop *loop, rota_timer *timer, int64_t when) {
-    rota__timer_disarm(loop, timer);
+/* What was last takes its place. */
+void rota__timer_disarm(rota_loop *loop, rota_timer *timer) {
+    unsigned place = timer->place_;
+    if (!place)
+        return;
+    timer->place_ = 0;
+    rota_timer *last = loop->memory_.timers[--loop->timers_];
+    if (last == timer)
+        return;
+    last->place_ = place;
+    (void)settle(loop, last);
+}
+
+int rota__timer_arm(rota_loop *loop, rota_timer *timer, int64_t when) {
     timer->deadline_ = when > loop->floor_ ? when : loop->floor_;
     timer->order_ = loop->sequence_++;
-    rise(loop, loop->timers_++, timer);
+    if (!timer->place_)
+        timer->place_ = ++loop->timers_;
+    return settle(loop, timer);
 }
 
 void rota__timers_fire(rota_loop *loop) {
     loop->floor_ = loop->now_ + 1;
-    rota_timer *timer;
-    while (loop->timers_ && (timer = loop->memory_.timers[0])->deadline_ < loop->floor_) {
+    while (rota__timers_next(loop) < loop->floor_) {
+        rota_timer *timer = loop->memory_.timers[0];
         rota__timer_disarm(loop, timer);
-        loop->room_++;
+        loop->memory_.n_timers++;
         timer->fn(timer, timer->arg);
     }
     loop->floor_ = 0;
@@ -78,18 +83,14 @@ void rota_timer_init(rota_timer *timer, void (*fn)(rota_timer *timer, void *arg)
 }
 
 int rota_timer_start_at(rota_loop *loop, rota_timer *timer, int64_t when) {
-    int rc = rota__check(loop, timer);
-    if (rc < 0)
-        return rc;
-    if (!timer->fn)
-        return -EINVAL;
+    if (!rota__usable(loop, timer) || !timer->fn)
+        return rota__refuse(loop);
     if (!rota_timer_active(timer)) {
-        if (!loop->room_)
+        if (!loop->memory_.n_timers)
             return -ENOMEM;
-        loop->room_--;
+        loop->memory_.n_timers--;
     }
-    rota__timer_arm(loop, timer, when);
-    return 0;
+    return rota__timer_arm(loop, timer, when);
 }
 
 /* The clock is read: counting from the turn's time would fire early after a callback that worked long. */
@@ -98,10 +99,9 @@ int rota_timer_start(rota_loop *loop, rota_timer *timer, int64_t ns) {
 }
 
 int rota_timer_stop(rota_loop *loop, rota_timer *timer) {
-    int rc = rota__check(loop, timer);
-    if (rc < 0)
-        return rc;
-    loop->room_ += rota_timer_active(timer);
+    if (!rota__usable(loop, timer))
+        return rota__refuse(loop);
+    loop->memory_.n_timers += rota_timer_active(timer);
     rota__timer_disarm(loop, timer);
     return 0;
 }

@@ -31,37 +31,39 @@ static int tell_kernel(rota_loop *loop, int fd, rota_fd_slot *slot) {
         .events = EPOLLET | EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP,
         .data.u64 = (uint64_t)slot->generation_ << 32 | (unsigned)fd,
     };
-    ssize_t rc = rota__result(epoll_ctl(loop->epoll_, EPOLL_CTL_ADD, fd, &event));
-    if (rc == -EEXIST)
-        rc = rota__result(epoll_ctl(loop->epoll_, EPOLL_CTL_MOD, fd, &event));
+    int rc, op = EPOLL_CTL_ADD;
+    while ((rc = rota__result(epoll_ctl(loop->epoll_, op, fd, &event))) == -EEXIST && op != EPOLL_CTL_MOD)
+        op = EPOLL_CTL_MOD;
     slot->registered_ = rc == 0;
-    return (int)rc;
+    return rc;
 }
 
 int rota__watch(rota_loop *loop, rota_watcher *w, bool anew) {
     rota_fd_slot *slot = rota__slot(loop, w->fd);
     if (!slot)
         return w->fd < 0 ? -EBADF : -EMFILE;
-    if ((w->events & READ_SIDE && slot->reader_) || (w->events & ROTA_WRITE && slot->writer_))
+    if ((w->events & READ_SIDE && slot->side_[0]) || (w->events & ROTA_WRITE && slot->side_[1]))
         return -EBUSY;
     int rc = anew || !slot->registered_ ? tell_kernel(loop, w->fd, slot) : 0;
     if (rc < 0)
         return rc;
     if (w->events & READ_SIDE)
-        slot->reader_ = w;
+        slot->side_[0] = w;
     if (w->events & ROTA_WRITE)
-        slot->writer_ = w;
+        slot->side_[1] = w;
     w->state_ = true;
     loop->watchers_++;
     return 0;
 }
 
 void rota__unwatch(rota_loop *loop, rota_watcher *w) {
+    if (!w->state_)
+        return;
     rota_fd_slot *slot = &loop->memory_.fds[w->fd];
-    if (slot->reader_ == w)
-        slot->reader_ = NULL;
-    if (slot->writer_ == w)
-        slot->writer_ = NULL;
+    if (slot->side_[0] == w)
+        slot->side_[0] = NULL;
+    if (slot->side_[1] == w)
+        slot->side_[1] = NULL;
     w->state_ = false;
     loop->watchers_--;
 }
@@ -76,50 +78,49 @@ static __attribute__((noinline)) void tell_closed(rota_loop *loop, rota_watcher 
 
 /* Ends the waits on a slot, one after the other, because the first to be told may stop the other; then makes it a new
  * one. Before the descriptor is closed: afterwards what a watcher opens could have its number. */
-static void vacate(rota_loop *loop, rota_fd_slot *slot) {
-    tell_closed(loop, slot->reader_);
-    tell_closed(loop, slot->writer_);
+void rota__vacate(rota_loop *loop, int fd) {
+    rota_fd_slot *slot = rota__slot(loop, fd);
+    if (!slot)
+        return;
+    tell_closed(loop, slot->side_[0]);
+    tell_closed(loop, slot->side_[1]);
     slot->generation_++;
     slot->registered_ = false;
 }
 
 /* ---- events ---- */
 
-/* End of data and errors end every wait. */
-static void tell(rota_watcher *w, unsigned ready) {
-    if (!w)
-        return;
-    ready &= w->events | ROTA_EOF | ROTA_ERROR;
-    if (ready)
-        w->fn(w, ready, w->arg);
-}
-
-/* After an error, or the end, neither a read nor a write will block. */
-static void on_event(rota_loop *loop, unsigned events, uint64_t data) {
-    rota_fd_slot *slot = &loop->memory_.fds[(uint32_t)data];
-    uint32_t generation = (uint32_t)(data >> 32);
-    if (slot->generation_ != generation)
-        return;
+/* After an error, or the end, neither a read nor a write will block; and both end every wait. */
+unsigned rota__readiness(unsigned events, unsigned wanted) {
     if (events & (EPOLLHUP | EPOLLERR))
         events |= ROTA_READ | ROTA_WRITE;
     if (events & EPOLLRDHUP)
         events |= ROTA_READ | ROTA_EOF;
-    rota_watcher *reader = slot->reader_;
-    tell(reader, events);
-    /* It may have closed the descriptor, or stopped the writer: look again. */
-    if (slot->generation_ == generation && slot->writer_ != reader)
-        tell(slot->writer_, events);
+    return events & (wanted | ROTA_EOF | ROTA_ERROR);
+}
+
+/* Tells who is on that side of an event's descriptor. Who reads may have closed it, or stopped who writes: so each side
+ * is looked up anew. A watcher that is on both is told as a reader. */
+static void tell(rota_loop *loop, const struct epoll_event *event, int side) {
+    rota_fd_slot *slot = &loop->memory_.fds[(uint32_t)event->data.u64];
+    rota_watcher *w = slot->side_[side];
+    if (slot->generation_ != event->data.u64 >> 32 || !w || (side && w->events & READ_SIDE))
+        return;
+    unsigned ready = rota__readiness(event->events, w->events);
+    if (ready)
+        w->fn(w, ready, w->arg);
 }
 
 /* A full array may mean that there is more: taken now, in a bounded number of rounds, so that data is seen before
  * deadlines, and with thousands of busy descriptors none waits for many turns. */
 int rota__dispatch(rota_loop *loop, int timeout_ms) {
     struct epoll_event events[EVENTS];
-    int n, rounds = POLL_ROUNDS;
+    int n, side = 0, rounds = POLL_ROUNDS;
     do {
-        n = (int)rota__result(epoll_wait(loop->epoll_, events, EVENTS, timeout_ms));
-        for (int i = 0; i < n; i++)
-            on_event(loop, events[i].events, events[i].data.u64);
+        n = rota__result(epoll_wait(loop->epoll_, events, EVENTS, timeout_ms));
+        struct epoll_event *event = events;
+        for (int i = n; i > 0; event += side, i -= side, side = !side)
+            tell(loop, event, side);
         timeout_ms = 0;
     } while (n == EVENTS && --rounds);
     return n >= 0 || n == -EINTR ? 0 : n;
@@ -140,52 +141,40 @@ void rota_watcher_init(rota_watcher *w, int fd, unsigned events,
 
 /* Anew, because nobody tells the loop what a callback has read. */
 int rota_watcher_start(rota_loop *loop, rota_watcher *w) {
-    int rc = rota__check(loop, w);
-    if (rc < 0)
-        return rc;
-    if (!w->fn || !w->events || w->events & ~INTEREST)
-        return -EINVAL;
+    if (!rota__usable(loop, w) || !w->fn || w->events - 1U >= INTEREST) /* all up to that one are allowed, but not 0 */
+        return rota__refuse(loop);
     return w->state_ ? -EALREADY : rota__watch(loop, w, true);
 }
 
 int rota_watcher_stop(rota_loop *loop, rota_watcher *w) {
-    int rc = rota__check(loop, w);
-    if (rc < 0)
-        return rc;
-    if (w->state_)
-        rota__unwatch(loop, w);
+    if (!rota__usable(loop, w))
+        return rota__refuse(loop);
+    rota__unwatch(loop, w);
     return 0;
 }
 
 /* Starting it anew is what asks the kernel again. */
 int rota_watcher_again(rota_loop *loop, rota_watcher *w) {
-    int rc = rota__check(loop, w);
-    if (rc < 0)
-        return rc;
-    if (!w->state_)
-        return -EINVAL;
+    if (!rota__usable(loop, w) || !w->state_)
+        return rota__refuse(loop);
     rota__unwatch(loop, w);
     return rota__watch(loop, w, true);
 }
 
 int rota_fd_close(rota_loop *loop, int fd) {
-    int rc = rota__check(loop, loop);
-    if (rc < 0)
-        return rc;
-    rota_fd_slot *slot = rota__slot(loop, fd);
-    if (slot)
-        vacate(loop, slot);
-    return (int)rota__result(close(fd));
+    if (!rota__usable(loop, loop))
+        return rota__refuse(loop);
+    rota__vacate(loop, fd);
+    return rota__result(close(fd));
 }
 
 int rota_fd_forget(rota_loop *loop, int fd) {
-    int rc = rota__check(loop, loop);
-    if (rc < 0)
-        return rc;
-    rota_fd_slot *slot = rota__slot(loop, fd);
-    if (!slot)
-        return fd < 0 ? -EBADF : 0;
-    (void)epoll_ctl(loop->epoll_, EPOLL_CTL_DEL, fd, NULL); /* it may not be in the set: then there is nothing to do */
-    vacate(loop, slot);
+    if (!rota__usable(loop, loop))
+        return rota__refuse(loop);
+    if (fd < 0)
+        return -EBADF;
+    if (rota__slot(loop, fd)) /* it may not be in the set: then there is nothing to do */
+        (void)epoll_ctl(loop->epoll_, EPOLL_CTL_DEL, fd, NULL);
+    rota__vacate(loop, fd);
     return 0;
 }

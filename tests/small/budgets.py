@@ -22,21 +22,23 @@ sys.path.insert(0, os.path.join(source, 'bench'))
 from footprint import COUNTED   # noqa: E402
 
 BUDGETS = {   # object: x86-64, AArch64
-    'fd': (2192, 2448),
-    'future': (592, 672),
-    'loop': (1112, 1456),
-    'scope': (512, 624),
-    'task': (2224, 2736),
-    'timers': (560, 688),
-    'watch': (1072, 1344),
-    'program callbacks': (2064, 2544),
-    'program tasks': (5040, 6080),
+    'fd': (1936, 2128),
+    'future': (560, 656),
+    'loop': (1072, 1392),
+    'scope': (480, 592),
+    'task': (1984, 2464),
+    'timers': (464, 656),
+    'watch': (928, 1216),
+    'program callbacks': (1792, 2256),
+    'program tasks': (4400, 5312),
 }
 ALLOWED = set('''accept4 bind clock_gettime close connect epoll_create1 epoll_ctl epoll_wait fcntl fcntl64 getsockopt
                  htons inet_pton listen memcpy memset poll read recv send setsockopt socket write __errno_location
                  _GLOBAL_OFFSET_TABLE_'''.split())
 FLAGS = ['-std=gnu11', '-D_GNU_SOURCE', '-Os', '-ffunction-sections', '-fdata-sections', '-fvisibility=hidden',
          '-fomit-frame-pointer', '-fno-asynchronous-unwind-tables', '-fno-unwind-tables', '-fno-stack-protector',
+         *(['-fno-caller-saves', '-fno-guess-branch-probability', '-fno-move-loop-invariants', '-fno-shrink-wrap',
+            '-fno-thread-jumps', '-fno-tree-loop-optimize'] if compiler_id == 'gcc' else []),
          '-I' + os.path.dirname(os.path.dirname(config)), '-I' + os.path.join(source, 'small/include'), '-I' + source]
 results = []
 

@@ -16,12 +16,23 @@
 
 ROTA_LOOP_MEMORY(kit, KIT_FDS, KIT_TIMERS, KIT_TASKS, KIT_STACK);
 
+ROTA_LOOP_MEMORY(other, KIT_FDS, 0, 2, KIT_STACK);
+
+static const rota_loop_options *known(const rota_loop_options *opt, bool *are_known) {
+    for (unsigned i = 0; i < opt->n_tasks && !*are_known; i++)
+        KIT_STACK_IS((char *)opt->stacks + i * opt->stack_size, opt->stack_size);
+    *are_known = true;
+    return opt;
+}
+
 const rota_loop_options *kit_memory(void) {
-    static bool known;
-    for (unsigned i = 0; i < kit.n_tasks && !known; i++)
-        KIT_STACK_IS((char *)kit.stacks + i * kit.stack_size, kit.stack_size);
-    known = true;
-    return &kit;
+    static bool are_known;
+    return known(&kit, &are_known);
+}
+
+const rota_loop_options *kit_other_memory(void) {
+    static bool are_known;
+    return known(&other, &are_known);
 }
 
 void kit_pair(int fds[2]) { cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0); }

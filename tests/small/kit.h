@@ -16,6 +16,7 @@ enum { KIT_FDS = 64, KIT_TIMERS = 16, KIT_TASKS = 8, KIT_STACK = 16 * 1024 };
 /* Options for a loop with that much memory. Registered with valgrind, which otherwise takes a switch between
  * neighbouring stacks for one long stack. */
 const rota_loop_options *kit_memory(void);
+const rota_loop_options *kit_other_memory(void);
 
 /* Two connected stream sockets, non-blocking. */
 void kit_pair(int fds[2]);

@@ -180,8 +180,10 @@ Test(small_task, a_stack_that_is_large_enough_is_not_complained_of) {
 }
 
 Test(small_task, an_overrun_stack_ends_the_process, .signal = TRAP) {
+    const rota_loop_options *opt = kit_memory();
+    char *last = (char *)opt->stacks + (opt->n_tasks - 1) * opt->stack_size; /* the one that is used first */
     intptr_t result;
-    cr_expect_eq(rota_run(overruns, kit_memory()->stacks, &result, kit_memory()), 0);
+    cr_expect_eq(rota_run(overruns, last, &result, opt), 0);
 }
 
 /* ---- waiting for tasks ---- */
@@ -489,6 +491,29 @@ static intptr_t waits_for_nothing(void *arg) {
     int rc = rota_future_await(&future, NULL);
     kit_note(rc == -ECANCELED ? 'c' : '?');
     return rc;
+}
+
+static intptr_t closes_another_loop(void *arg) {
+    rota_task *self = rota_self();
+    rota_loop *here = rota_loop_current();
+    cr_expect_eq(rota_loop_close(arg), 0);
+    cr_expect_str_eq(kit_log, "c");
+    cr_expect_eq(rota_self(), self);
+    cr_expect_eq(rota_loop_current(), here);
+    return rota_sleep(ROTA_US);
+}
+
+/* In a turn of this one: the other's tasks end in turns of their own. */
+Test(small_task, another_loop_that_is_closed_ends_its_tasks) {
+    rota_loop *other;
+    intptr_t result;
+    cr_assert_eq(rota_loop_new(&other, kit_other_memory()), 0);
+    cr_expect_eq(rota_spawn(NULL, waits_for_nothing, NULL, NULL), 0);
+    cr_expect_eq(rota_loop_turn(other, 0), 0);
+    cr_expect_eq(rota_run(closes_another_loop, other, &result, kit_memory()), 0);
+    cr_expect_eq(result, 0);
+    cr_expect_eq(rota_loop_tasks(other), 0);
+    cr_expect_null(rota_loop_current());
 }
 
 Test(small_task, nothing_that_could_wake_it_is_a_deadlock) {

@@ -47,10 +47,13 @@ extern "C" {
 # define ROTA_CHECK __attribute__((warn_unused_result))
 # define ROTA_API __attribute__((visibility("default")))
 # define ROTA__ALIGNED __attribute__((aligned(16)))
+/* Zeroed memory behind .bss: in it, it would lie between the program's few other variables and those of libc. */
+# define ROTA__APART __attribute__((section(".sbss.rota")))
 #else
 # define ROTA_CHECK
 # define ROTA_API
 # define ROTA__ALIGNED
+# define ROTA__APART
 #endif
 
 /* ---- results and time --------------------------------------------------------------------------- */
@@ -179,7 +182,7 @@ ROTA_API int rota_fd_forget(rota_loop *loop, int fd);
 
 /* What is known of a descriptor: private. 24 bytes for each that the table has room for. */
 typedef struct rota_fd_slot {
-    rota_watcher *reader_, *writer_;
+    rota_watcher *side_[2];      /* who reads, who writes */
     uint32_t generation_;        /* tells events of a descriptor from those of the one that had its number before */
     bool registered_;            /* the kernel was told */
 } rota_fd_slot;
@@ -194,53 +197,56 @@ typedef struct rota_loop_options {
     unsigned n_timers;     /* entries: timers that are started and tasks that live, together; more give -ENOMEM */
     rota_timer **timers;
     /* For tasks: n_tasks stacks of stack_size bytes, one after the other, aligned to 16, and each a multiple of 16 of
-     * at least ROTA_STACK_MIN. A task's control block (ROTA_TASK_BYTES) lies at the top of its stack; so does its
-     * copied argument. More tasks than stacks give -EAGAIN. There is no guard below a stack but a canary, which is
-     * looked at whenever its task stops: where it was overwritten memory is no longer sound, and the process is ended
-     * there and then by a trap. That is late: choose sizes with room. A signal handler runs on the stack that it finds,
-     * and needs some 2 KiB there (5 KiB on aarch64): block signals, or use sigaltstack(2). Nor is there room for the
-     * lazy binding of a shared libc, which saves all vector registers (2.5 KiB with AVX-512): link with -Wl,-z,now, as
-     * rota.pc says, or statically. */
+     * at least ROTA_STACK_MIN. The last one is used first. A task's control block (ROTA_TASK_BYTES) lies at the top of
+     * its stack; so does its copied argument. More tasks than stacks give -EAGAIN. There is no guard below a stack but
+     * a canary, which is looked at whenever its task stops: where it was overwritten memory is no longer sound, and the
+     * process is ended there and then by a trap. That is late: choose sizes with room. A signal handler runs on the
+     * stack that it finds, and needs some 2 KiB there (5 KiB on aarch64): block signals, or use sigaltstack(2). Nor is there
+     * room for the lazy binding of a shared libc, which saves all vector registers (2.5 KiB with AVX-512): link with
+     * -Wl,-z,now, as rota.pc says, or statically. */
     void *stacks;
     size_t stack_size;
     unsigned n_tasks;      /* 0: no tasks (with the full library: no limit) */
 } rota_loop_options;
 
-/* Private, but of a known size: 160 bytes with pointers of 8. */
+/* Private, but of a known size: 128 bytes with pointers of 8. */
 struct rota_loop {
     struct rota__link *ready_;         /* the last one of the queue; NULL: it is empty */
     int64_t now_;                      /* of this turn */
-    rota_task *running_;               /* NULL on the loop's own stack */
-    void *context_;                    /* where the loop's own stack stands while a task runs */
-    int budget_;                       /* steps left in this step 1 */
-    uint8_t state_;
-    bool in_turn_, stop_;
     int64_t floor_;                    /* the first deadline that a timer can get: in step 4, after its time */
-    uint32_t sequence_;                /* of timers: how many were started */
-    unsigned room_;                    /* entries promised to nobody: to no started timer, to no task that lives */
     unsigned timers_, watchers_;       /* that are started */
+    uint32_t sequence_;                /* of timers: how many were started */
     int epoll_;
-    unsigned fresh_;                   /* stacks that were ever used */
+    bool closed_, closing_;            /* closing: from the beginning of rota_loop_close on */
+    bool stop_;
     unsigned live_;                    /* tasks that have not ended */
+    void *context_;                    /* where the loop's own stack stands while a task runs */
     struct rota__link *spare_;         /* a ring of control blocks whose stacks are free again */
-    void *spent_;                      /* a context that will not be continued */
-    void (*drain_)(rota_loop *loop);   /* ends the tasks; NULL until there was one */
+    /* What the options say, but for what is counted down: n_timers, the entries that are promised to nobody (to no
+     * started timer, to no task that lives), and n_tasks, the stacks that were never used. */
     rota_loop_options memory_;
+    void (*drain_)(rota_loop *loop);   /* ends the tasks; NULL until there was one */
 };
 
 /* All of it as static memory, and the options that say so, under the name `name`:
  *
  *     ROTA_LOOP_MEMORY(memory, 64, 4, 32, 2048);     64 descriptors, 4 timers besides 32 tasks with 2 KiB each
- *     ... rota_run(program, NULL, NULL, &memory) */
+ *     ... rota_run(program, NULL, NULL, &memory)
+ *
+ * What is used first lies together, so that a program that has room for much and uses little touches few pages: the
+ * loop, the timers if they are all there is, and the first descriptors; the stacks, which are taken from the last one
+ * down, and the timers that they have. */
 #define ROTA_LOOP_MEMORY(name, fds, timers, tasks, stack_size) \
     static struct { \
         rota_loop loop_; \
+        rota_timer *timers_[((tasks) == 0) * (timers) + 1]; \
         rota_fd_slot fds_[(fds) + ((fds) == 0)]; \
-        rota_timer *timers_[(timers) + (tasks) + ((timers) + (tasks) == 0)]; \
         ROTA__ALIGNED unsigned char stacks_[(tasks) * (stack_size) + ((tasks) * (stack_size) == 0)]; \
-    } name##_bytes_; \
+        rota_timer *more_timers_[((tasks) != 0) * ((timers) + (tasks)) + 1]; \
+    } name##_bytes_ ROTA__APART; \
     static const rota_loop_options name = { \
-        &name##_bytes_.loop_, name##_bytes_.fds_, (fds), (timers) + (tasks), name##_bytes_.timers_, \
+        &name##_bytes_.loop_, name##_bytes_.fds_, (fds), (timers) + (tasks), \
+        (tasks) == 0 ? name##_bytes_.timers_ : name##_bytes_.more_timers_, \
         name##_bytes_.stacks_, (stack_size), (tasks) }
 
 /* Makes opt->loop a loop; it becomes the current one if there is none. -EINVAL: no options, or NULL for the object,
