@@ -355,8 +355,8 @@ static int promise_runner(struct rota__tasks *tasks) {
     return 0;
 }
 
-/* A runner that is ready to run: as it was left, or with a new context. */
-static __attribute__((noinline)) int prepare_runner(struct rota__tasks *tasks, const rota_spawn_options *opt,
+/* A runner that is ready to run, with a new context if need be. */
+static __attribute__((noinline)) int prepare_slowly(struct rota__tasks *tasks, const rota_spawn_options *opt,
                                                     void **arg, struct rota__runner **out) {
     struct rota__runner *runner = NULL;
     int rc = take_runner(tasks, opt, &runner);
@@ -368,6 +368,18 @@ static __attribute__((noinline)) int prepare_runner(struct rota__tasks *tasks, c
         give_back(tasks, runner);
     *out = runner;
     return rc;
+}
+
+/* The same: one of the default size, as it was left. */
+static inline int prepare_runner(struct rota__tasks *tasks, const rota_spawn_options *opt, void **arg,
+                                 struct rota__runner **out) {
+    int size_class = tasks->default_class;
+    bool is_usual = !opt->stack && !opt->stack_size && !opt->arg_size && tasks->unpromised;
+    if (!is_usual || !tasks->idle[size_class]->context)
+        return prepare_slowly(tasks, opt, arg, out);
+    tasks->unpromised--;
+    *out = pop_idle(tasks, size_class);
+    return 0;
 }
 
 /* ---- spawn ---- */
@@ -428,8 +440,8 @@ static inline bool needs_runner(rota_loop *loop, const rota_spawn_options *opt) 
            scope_around(loop, opt)->due_ == INT64_MIN;
 }
 
-static __attribute__((noinline)) void lay_on_runner(rota_task *task, struct rota__runner *runner, rota_fn *fn,
-                                                    void *arg, const rota_spawn_options *opt) {
+static inline void lay_on_runner(rota_task *task, struct rota__runner *runner, rota_fn *fn, void *arg,
+                                 const rota_spawn_options *opt) {
     rota_loop *loop = task->loop;
     bind_to(task, runner, fn, arg, opt->timeout
         ? rota__time_add(rota__loop_clock(loop), opt->timeout > 0 ? opt->timeout : 0) : ROTA_FOREVER);
