@@ -77,7 +77,7 @@ struct rota__runner {
 /* The control block: dense, apart from the stacks, so that the next ones in the ready queue are fetched ahead and the
  * blocks of many parked tasks stay in the caches. The first 64 bytes are all that a yield touches. */
 struct rota_task {
-    rota_ready ready;              /* hint_ is the saved context while the task does not run */
+    rota_ready ready;              /* hint_: the saved context while it does not run; itself before it begins */
     int64_t due;                   /* = scope->due_: when calls begin to refuse */
     rota_loop *loop;
     union {

@@ -144,6 +144,8 @@ class RotaBt(gdb.Command):
             print(f"#{number} {string(task['name']) or ''} {describe(loop, task)}")
             if int(loop['running']) == int(task.address):
                 print('  (see bt)')
+            elif int(task['ready']['hint_']) == int(task.address):
+                print('  (has not begun)')
             else:
                 self.show(int(task['ready']['hint_']))
 
