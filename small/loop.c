@@ -105,11 +105,13 @@ static int turn(rota_loop *loop, int64_t wait_ns) {
     if (rota__turning)
         return -EBUSY;
     rota__turning = loop;
+    loop->busy_ |= ROTA__IN_TURN;
     rota__clock(loop);
     run_ready(loop);                                        /* 1 run ready work */
     int rc = rota__dispatch(loop, poll_timeout(loop, wait_ns)); /* 2 poll; 3 dispatch readiness */
     rota__clock(loop);
     rota__timers_fire(loop);                                /* 4 due timers */
+    loop->busy_ &= (uint8_t)~ROTA__IN_TURN;
     rota__turning = NULL;                                   /* 5 deferred frees: none */
     return rc;
 }
@@ -169,9 +171,9 @@ int rota_loop_close(rota_loop *loop) {
         return -EINVAL;
     if (loop->closed_)
         return 0;
-    if (loop == rota__turning || loop->closing_)
+    if (loop->busy_)
         return -EBUSY;
-    loop->closing_ = true;
+    loop->busy_ = ROTA__CLOSING;
     if (loop->drain_)
         loop->drain_(loop);
     loop->closed_ = true;

@@ -26,6 +26,10 @@
 
 /* ---- loop.c ---- */
 
+/* What a loop is busy with: a turn, also while that closes another one, which then turns; its closing, from the
+ * beginning of rota_loop_close on. */
+enum { ROTA__IN_TURN = 1, ROTA__CLOSING = 4 };
+
 /* The loop whose turn runs; NULL outside of turns. One at most, but for a loop that is closed in another's turn. */
 extern rota_loop *rota__turning;
 

@@ -199,7 +199,7 @@ static void finish(rota_task *task, intptr_t value) {
     task->state = ROTA__TASK_DONE;
     loop->memory_.n_timers++;
     loop->live_--;
-    if (task->stops || (loop->closing_ && !loop->live_)) /* a turn must not wait for what nobody needs any more */
+    if (task->stops || (loop->busy_ & ROTA__CLOSING && !loop->live_)) /* a turn must not wait for what nobody needs any more */
         loop->stop_ = true;
     rota__future_end(&task->future, ROTA__FUTURE_SET, 0, value);
     if (!task->handle)
@@ -214,14 +214,15 @@ static void run_task(intptr_t value, void *arg) {
 }
 
 /* Cancels everything, and turns until it has ended, or until nothing can happen any more. Another loop may be in a
- * turn, and one of its tasks run. */
+ * turn, and one of its tasks run: this one's callbacks are no part of that task. */
 static void drain(rota_loop *loop) {
     rota_loop *turning = rota__turning;
     rota_task *running = rota__running;
     unsigned left = loop->live_;
     rota__turning = NULL;
-    for (size_t i = loop->memory_.n_tasks + 1; left > 0; i++) {
-        rota_task *task = block_before(&loop->memory_, i);
+    rota__running = NULL;
+    for (size_t i = loop->memory_.n_tasks; left > 0;) {
+        rota_task *task = block_before(&loop->memory_, ++i);
         if (task->state != ROTA__TASK_LIVE)
             continue;
         left--;
@@ -256,7 +257,7 @@ static void prepare(rota_loop *loop, rota_task *task, rota_fn *fn, void *arg, co
     memset(task, 0, sizeof *task);
     task->context = rota__context_make(top, run_task, arg);
     task->root.deadline_ = opt->timeout < 0 ? 0 : opt->timeout ? rota__after(opt->timeout) : ROTA_FOREVER;
-    task->root.flags_ = loop->closing_ ? ROTA__SHUT : 0;
+    task->root.flags_ = loop->busy_ & ROTA__SHUT;
     task->scope = &task->root;
     task->future.value_ = (intptr_t)opt->result;
     task->entry = fn;

@@ -516,6 +516,45 @@ Test(small_task, another_loop_that_is_closed_ends_its_tasks) {
     cr_expect_null(rota_loop_current());
 }
 
+static void yields_in_a_callback(rota_soon *soon, void *arg) {
+    (void)soon;
+    cr_expect_null(rota_self());
+    cr_expect_eq(rota_yield(), -EPERM);
+    kit_note(rota_loop_close(arg) == -EBUSY ? 'b' : '?');
+}
+
+static intptr_t closes_what_closes_it(void *arg) {
+    intptr_t rc = waits_for_nothing(NULL);
+    cr_expect_eq(rota_loop_close(arg), -EBUSY);
+    return rc;
+}
+
+static intptr_t closes_one_with_work(void *arg) {
+    rota_loop *here = rota_loop_current(), *other = arg;
+    rota_soon soon;
+    rota_soon_init(&soon, yields_in_a_callback, here);
+    cr_expect_eq(rota_soon_start(other, &soon), 0);
+    cr_expect_eq(rota_loop_set_current(other), -EBUSY);
+    cr_expect_eq(rota_loop_close(other), 0);
+    return rota_yield();
+}
+
+/* What the other loop runs while it closes is no part of the task that closes it; and this loop is in its turn still. */
+Test(small_task, another_loop_that_is_closed_runs_nothing_in_the_name_of_the_task) {
+    rota_loop *here, *other;
+    rota_task *task;
+    cr_assert_eq(rota_loop_new(&here, kit_memory()), 0);
+    cr_assert_eq(rota_loop_new(&other, kit_other_memory()), 0);
+    cr_expect_eq(rota_spawn(&task, closes_one_with_work, other, NULL), 0);
+    cr_expect_eq(rota_loop_set_current(other), 0);
+    cr_expect_eq(rota_spawn(NULL, closes_what_closes_it, here, NULL), 0);
+    cr_expect_eq(rota_loop_turn(other, 0), 0);
+    cr_expect_eq(rota_loop_run_until(here, task, NULL), 0);
+    cr_expect_str_eq(kit_log, "bc");
+    cr_expect_eq(rota_loop_tasks(other), 0);
+    cr_expect_eq(rota_loop_close(here), 0);
+}
+
 Test(small_task, nothing_that_could_wake_it_is_a_deadlock) {
     intptr_t result;
     cr_expect_eq(rota_run(waits_for_nothing, NULL, &result, kit_memory()), -EDEADLK);

@@ -217,8 +217,8 @@ struct rota_loop {
     unsigned timers_, watchers_;       /* that are started */
     uint32_t sequence_;                /* of timers: how many were started */
     int epoll_;
-    bool closed_, closing_;            /* closing: from the beginning of rota_loop_close on */
-    bool stop_;
+    bool closed_, stop_;
+    uint8_t busy_;                     /* ROTA__IN_TURN, ROTA__CLOSING */
     unsigned live_;                    /* tasks that have not ended */
     void *context_;                    /* where the loop's own stack stands while a task runs */
     struct rota__link *spare_;         /* a ring of control blocks whose stacks are free again */
