@@ -440,10 +440,18 @@ ssize_t rota_writev(int fd, const struct iovec *iov, int n) {
     return transfer_vector(fd, ROTA_WRITE, iov, n);
 }
 
+/* A refusal is not remembered while nobody watches a descriptor: then the loop asks for events only once it has nothing
+ * else to do, which never comes if the caller yields between its tries. */
 static ssize_t try_once(int fd, unsigned direction, void *buf, size_t n) {
     struct iovec iov = {buf, n < ROTA__TRANSFER_MAX ? n : ROTA__TRANSFER_MAX};
-    int rc = rota__loop_check(rota__current);
-    return rc < 0 ? rc : rota__fd_try(rota__current, fd, direction, &iov, 1);
+    rota_loop *loop = rota__current;
+    int rc = rota__loop_check(loop);
+    if (rc < 0)
+        return rc;
+    struct rota__fd *slot = rota__fd_find(&loop->fds, fd);
+    if (slot && !loop->watchers)
+        slot->ready |= (uint8_t)direction;
+    return rota__fd_try(loop, fd, direction, &iov, 1);
 }
 
 ssize_t rota_try_read(int fd, void *buf, size_t n) { return try_once(fd, ROTA_READ, buf, n); }

@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "rota.h"
 #include "tests/harness.h"
@@ -473,4 +475,38 @@ static intptr_t gather_when_refused(void *unused) {
 Task_test(regress, calls_that_were_refused_have_the_error_as_their_result) {
     cr_expect_eq(rota_timeout(0, gather_when_refused, NULL), 0);
     return 0;
+}
+
+/* ---- a task that tries and yields by turns: with nobody else to watch for, the kernel was never asked again ---- */
+
+static int pair[2];
+
+static intptr_t writes_later(void *arg) {
+    (void)arg;
+    cr_expect_eq(rota_yield(), 0);
+    cr_expect_eq(rota_try_write(pair[1], "x", 1), 1);
+    return 0;
+}
+
+static intptr_t tries_and_yields(void *arg) {
+    char c = 0;
+    (void)arg;
+    cr_expect_eq(rota_spawn(NULL, writes_later, NULL, NULL), 0);
+    cr_expect_eq(rota_read(pair[0], &c, 1), 1); /* the kernel knows it from here on */
+    ssize_t r = rota_try_read(pair[0], &c, 1);
+    cr_expect_eq(r, -EAGAIN);
+    cr_expect_eq(rota_spawn(NULL, writes_later, NULL, NULL), 0);
+    for (int i = 0; i < 10000 && r == -EAGAIN; i++) {
+        cr_expect_eq(rota_yield(), 0);
+        r = rota_try_read(pair[0], &c, 1);
+    }
+    cr_expect_eq(r, 1);
+    return 0;
+}
+
+Test(regress, trying_and_yielding_by_turns) {
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    cr_expect_eq(rota_run(tries_and_yields, NULL, NULL, NULL), 0);
+    close(pair[0]);
+    close(pair[1]);
 }
