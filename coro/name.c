@@ -8,7 +8,8 @@ void rota__task_name_text(struct rota__text *t, const rota_task *task) {
         rota__text_add(t, task->name);
         rota__text_add(t, "'");
     } else {
-        rota__text_hex(t, (uintptr_t)task);
+        rota__text_add(t, "#"); /* as in a dump, a trace and gdb */
+        rota__text_number(t, (int64_t)task->number);
     }
 }
 

@@ -45,7 +45,12 @@ static int set_up_listener(int fd, const struct addrinfo *a, const rota_listen_o
     }
     if (rc == 0)
         rc = rota__sys_bind(fd, a->ai_addr, (socklen_t)a->ai_addrlen);
-    return rc == 0 ? rota__sys_listen(fd, opt->backlog > 0 ? opt->backlog : BACKLOG_DEFAULT) : rc;
+    if (rc == 0)
+        rc = rota__sys_listen(fd, opt->backlog > 0 ? opt->backlog : BACKLOG_DEFAULT);
+    /* What is accepted takes it from here, on Linux and the BSDs: no call for each connection. */
+    if (rc == 0)
+        (void)set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    return rc;
 }
 
 /* The first address that works. */

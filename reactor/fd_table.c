@@ -152,16 +152,23 @@ static int slot_of(rota_loop *loop, int fd, struct rota__fd **slot) {
 
 static void vacate(rota_loop *loop, struct rota__fd *slot);
 
-/* Out of line: a task's first wait comes through watch, and the depth of its frame counts for every idle connection. */
-static __attribute__((noinline, cold)) void closed_behind_our_back(rota_loop *loop, int fd, struct rota__fd *slot) {
-    char words[128];
+static __attribute__((noinline, cold)) void report_stale(rota_loop *loop, int fd, int error, const char *and) {
+    char words[160];
     struct rota__text t;
+    if (!loop->debug)
+        return;
     rota__text_init(&t, words, sizeof words);
     rota__text_add(&t, "descriptor ");
     rota__text_number(&t, fd);
-    rota__text_add(&t, " was closed behind the loop's back (close with rota_close, or rota_forget first)");
-    if (loop->debug)
-        rota__report(loop, ROTA_REPORT_STALE_FD, -EBADF, NULL, NULL, words);
+    rota__text_add(&t, " was closed behind the loop's back");
+    rota__text_add(&t, and);
+    rota__text_add(&t, " (close with rota_close, or rota_forget first)");
+    rota__report(loop, ROTA_REPORT_STALE_FD, error, NULL, NULL, words);
+}
+
+/* Out of line: a task's first wait comes through watch, and the depth of its frame counts for every idle connection. */
+static __attribute__((noinline, cold)) void closed_behind_our_back(rota_loop *loop, int fd, struct rota__fd *slot) {
+    report_stale(loop, fd, -EBADF, "");
     vacate(loop, slot);
 }
 
@@ -268,10 +275,7 @@ void rota__fd_fresh(rota_loop *loop, int fd, unsigned kind, unsigned flags) {
     if (!slot)
         return; /* nothing is remembered then; the first call that waits will say -ENOMEM */
     if (slot->registered || slot->reader || slot->writer) {
-        if (loop->debug)
-            rota__report(loop, ROTA_REPORT_STALE_FD, 0, NULL, NULL,
-                         "a descriptor was closed behind the loop's back: its number came back as a new one "
-                         "(close with rota_close, or rota_forget first)");
+        report_stale(loop, fd, 0, ": its number came back as a new one");
         vacate(loop, slot);
     }
     slot->ready = 0;

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
 #include <unistd.h>
@@ -281,8 +282,10 @@ static int listen_on(const union address *address, const rota_listen_options *op
         rc = bind(fd, &address->any, v6 ? sizeof address->v6 : sizeof address->v4);
     if (rc == 0)
         rc = listen(fd, opt->backlog > 0 ? opt->backlog : 511);
-    if (rc == 0)
+    if (rc == 0) {
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* what is accepted takes it from here */
         return fd;
+    }
     rc = rota__result(rc);
     (void)close(fd);
     return rc;

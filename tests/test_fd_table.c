@@ -612,7 +612,10 @@ Test(fd_table, a_fresh_descriptor_takes_over_its_slot, .init = begin_debug, .fin
     rota__fd_fresh(loop, ends[0], ROTA__FD_SOCKET, ROTA__FD_NONBLOCKING);
     cr_expect_eq(first.ready, (unsigned)ROTA_CLOSED);
     cr_expect_neq(rota__fd_find(&loop->fds, ends[0])->generation, generation);
-    cr_expect_eq(reports_of(ROTA_REPORT_STALE_FD), 1);
+    cr_assert_eq(reports_of(ROTA_REPORT_STALE_FD), 1);
+    char number[32];
+    snprintf(number, sizeof number, "descriptor %d ", ends[0]);
+    cr_expect_not_null(strstr(report_of(ROTA_REPORT_STALE_FD)->text, number));
 }
 
 /* ---- what cannot be watched ---- */

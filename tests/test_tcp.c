@@ -34,6 +34,7 @@ Task_test(tcp, listen_on_all_addresses) {
     cr_expect_geq(client, 0);
     cr_expect_geq(served, 0);
     cr_expect_eq(option(client, IPPROTO_TCP, TCP_NODELAY) != 0, 1);
+    cr_expect_eq(option(served, IPPROTO_TCP, TCP_NODELAY) != 0, 1, "taken from the listener");
     cr_expect(!is_blocking(client));
     cr_expect_eq(fcntl(client, F_GETFD), FD_CLOEXEC);
     cr_expect_eq(rota_write(client, "x", 1), 1);

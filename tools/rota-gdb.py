@@ -52,6 +52,14 @@ def loops():
     return list(found.values())
 
 
+def found_loops():
+    found = loops()
+    if not found:
+        raise gdb.GdbError('no loop found: either no thread has one now, or the debug information of librota is missing '
+                           '(stripped?)')
+    return found
+
+
 def tasks_of(loop):
     if not int(loop['upper_data']):
         return []
@@ -84,9 +92,9 @@ class RotaTasks(gdb.Command):
 
     def invoke(self, argument, from_tty):
         del argument, from_tty
-        for loop in loops():
+        for loop in found_loops():
             tasks = tasks_of(loop)
-            print(f'loop {int(loop):#x}: {len(tasks)} tasks')
+            print(f"loop {int(loop):#x}: {len(tasks)} {'task' if len(tasks) == 1 else 'tasks'}")
             for task in tasks:
                 place = ''
                 if int(task['at']['file']):
@@ -137,7 +145,7 @@ class RotaBt(gdb.Command):
         if not argument.strip().isdigit():
             raise gdb.GdbError('usage: rota bt NUMBER (rota tasks shows them)')
         number = int(argument)
-        found = [(loop, task) for loop in loops() for task in tasks_of(loop) if int(task['number']) == number]
+        found = [(loop, task) for loop in found_loops() for task in tasks_of(loop) if int(task['number']) == number]
         if not found:
             raise gdb.GdbError(f'no task has the number {number}')
         for loop, task in found:

@@ -344,12 +344,6 @@ static void close_service(struct rota__http_service *s) {
     pthread_mutex_destroy(&s->lock);
 }
 
-/* Answers go out in one piece, so nothing is gained by Nagle's waiting; a failure is no harm. */
-static void no_delay(int fd) {
-    int on = 1;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-}
-
 /* By the hook, perhaps with a handshake: without a request, so it ends when the server stops. A client that fails at
  * it is no failure of the server's. 1: the stream is open. */
 static intptr_t open_stream(struct rota__http_server_conn *c, int fd) {
@@ -377,7 +371,6 @@ static intptr_t client(int fd, void *arg) {
     struct rota__http_server_conn *c = part != NULL ? new_conn(part) : NULL;
     if (c == NULL)
         return -ENOMEM;
-    no_delay(fd);
     intptr_t rc = open_stream(c, fd);
     if (rc > 0) {
         rc = serve_conn(c, &c->stream);

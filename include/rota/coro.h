@@ -3,7 +3,10 @@
  *
  * Rules that hold for every call here, beside those of rota/reactor.h:
  *  - (S) marks a call that may suspend its task: a suspension point. A call always is one or never is one.
- *    Between suspension points no other task of the loop runs.
+ *    Between suspension points no other task of the loop runs. Calls that need not wait count, too: after 64 of them in
+ *    a row the task steps aside, so that a loop over a full queue or a fast peer starves nobody, and meets its deadline.
+ *  - In C++ a task must not suspend inside `catch` unless the loop has .cpp_exceptions, and an exception that leaves a
+ *    task's function ends the process (std::terminate).
  *  - Every (S) call answers -ECANCELED, before it tries anything, while the task is inside a cancelled or
  *    expired scope; and -EPERM outside a task. Not those that run or end a body: rota_timeout and rota_shield call it
  *    in any case (its own calls refuse), rota_scope_end and rota_group_end do their work, and give back the body's
@@ -188,6 +191,8 @@ ROTA_API bool rota_cancelled(const char **reason, rota_at *at);
 /* The running task; NULL outside of tasks. */
 ROTA_API rota_task *rota_self(void);
 
+/* Has it ended? False also for NULL and a handle that was joined or released: loop until rota_task_result is not -EAGAIN
+ * rather than until this is true. */
 ROTA_API bool rota_task_done(const rota_task *task);
 
 /* The outcome, without waiting: 0 and *result, -EAGAIN while it runs, -ESRCH. */
@@ -414,7 +419,8 @@ ROTA_API ROTA_CHECK ssize_t rota_try_write(int fd, const void *buf, size_t n);
 ROTA_API ROTA_CHECK int rota_read_exact(int fd, void *buf, size_t n, size_t *done);
 ROTA_API ROTA_CHECK int rota_write_all(int fd, const void *buf, size_t n, size_t *done);     /* (S) */
 
-/* (S) A new non-blocking, close-on-exec descriptor. Connections that died in the queue, and errors of the network
+/* (S) A new non-blocking, close-on-exec descriptor. Its options are the listener's: TCP_NODELAY, where rota_listen made it;
+ * rota_set_nodelay sets it otherwise. Connections that died in the queue, and errors of the network
  * that are not the listener's, are skipped. With the descriptor table full: -EMFILE (-ENFILE) once; the next call on
  * that listener waits until the loop closes a descriptor, or 50 ms, before it tries. */
 ROTA_API ROTA_CHECK int rota_accept(int fd, struct sockaddr *addr, socklen_t *len);
@@ -546,7 +552,8 @@ typedef struct rota_dial_options {
     struct rota_dns *dns; /* asks for the name (rota/dns.h), and the first 32 addresses are tried; NULL: rota_resolve */
 } rota_dial_options;
 
-/* (S) A listening TCP socket. host NULL or "::": all addresses (those of IPv4 alone where there is no IPv6); a name is
+/* (S) A listening TCP socket, whose connections begin with TCP_NODELAY: what is written is sent at once (else a second
+ * small write would wait for the peer's acknowledgement of the first, 40 ms often). host NULL or "::": all addresses (those of IPv4 alone where there is no IPv6); a name is
  * resolved, and its first address that works is taken. service NULL or "0": any port. Resolver errors as
  * rota_resolve; those of socket, bind and listen. */
 ROTA_API ROTA_CHECK int rota_listen(const char *host, const char *service, const rota_listen_options *opt);

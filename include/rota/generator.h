@@ -70,6 +70,7 @@ ROTA_API bool rota_gen_done(const rota_gen *g);
 /* for-each: runs the block with each value, and closes the generator however the block is left (break, return,
  * goto). rc (an int) is 0 when all values have come or the block was left; or the error that ended it, of the body, of
  * opening, or of the cleanup that the leaving made run. Setting rc to an error in the block ends it at the next value.
+ * Where the block sets rc and then leaves, rc stays as it was set, also when the cleanup fails.
  * value: an intptr_t; after the last value, what the body returned.
  *
  *     ROTA_GEN_EACH(rc, prime, primes, &limit) { printf("%d\n", (int)prime); }

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <sys/un.h>
 
@@ -362,6 +363,9 @@ FD_TEST(a_connection_is_made) {
     cr_expect_eq(peer.sin_family, AF_INET);
     cr_expect(fcntl(client, F_GETFL) & O_NONBLOCK);
     cr_expect(fcntl(client, F_GETFD) & FD_CLOEXEC);
+    int at_once = 0;
+    cr_expect_eq(getsockopt(client, IPPROTO_TCP, TCP_NODELAY, &at_once, &(socklen_t){ sizeof at_once }), 0);
+    cr_expect(at_once, "taken from the listener");
     cr_expect_eq(rota_read_exact(client, buf, 5, NULL), 0);
     cr_expect_eq(outcome(task), 5);
     cr_expect_eq(rota_close(client), 0);

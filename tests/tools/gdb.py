@@ -51,5 +51,7 @@ with tempfile.TemporaryDirectory() as folder:
     if os.path.exists(core):
         check_output('core', run(f'file {program}', f'core-file {core}', f'source {script}', *SHOW,
                                  'echo still here\\n', 'bt', 'rota bt 9'))
+early = run(f'file {program}', f'source {script}', 'rota tasks')
+check('no loop found' in early and 'debug information' in early, 'before the program runs', early)
 print(f'{results.count(True)} passed, {results.count(False)} failed')
 sys.exit(not all(results))

@@ -499,7 +499,7 @@ typedef struct rota_listen_options {
 
 /* (S, as in the full library, where names are resolved) A listening TCP socket. host: an address of IPv4 or IPv6 in
  * numbers, NULL or "::" for all (those of IPv4 alone where there is no IPv6); a name is -ENOENT. service: a port in
- * decimal, else -EINVAL; NULL or "0": any. Errors of socket, bind and listen. */
+ * decimal, else -EINVAL; NULL or "0": any. Connections begin with TCP_NODELAY. Errors of socket, bind and listen. */
 ROTA_API ROTA_CHECK int rota_listen(const char *host, const char *service, const rota_listen_options *opt);
 #endif
 #endif
