@@ -7,10 +7,7 @@
  *
  * Invariant: bytes of answers are in the wire's output, or sent, in the order of the requests; the wire is flushed
  * before the connection waits for the peer. */
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "adapters/http/server.h"
 
