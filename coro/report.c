@@ -1,5 +1,5 @@
-/* Reports about one task. Those of several are in graph.c; report_brief.c is in the place of both where sentences are left
- * out (-Dreport_details=false). */
+/* Reports about one task. Those of several are in graph.c, what an error is called in error_text.c; report_brief.c is in the
+ * place of both where sentences are left out (-Dreport_details=false). */
 #include "coro/task.h"
 #include "reactor/text.h"
 
@@ -11,10 +11,8 @@ void rota__report_task(const rota_task *task, int kind, int error, const char *b
     rota__text_add(&t, "task ");
     rota__task_name_text(&t, task);
     rota__text_add(&t, after);
-    if (rota_failed(error)) {
-        rota__text_add(&t, ": ");
-        rota__text_add(&t, rota_strerror(error));
-    }
+    if (rota_failed(error))
+        rota__error_text(&t, error);
     rota__place_text(&t, &task->at);
     rota__report(task->loop, kind, error, task->name, &task->at, line);
 }

@@ -215,7 +215,7 @@ static void fail_output(rota_stream *s, int error) {
 
 static void carried_event(rota_watcher *watcher, unsigned ready, void *arg);
 
-/* Watches for what the two sides wait for now. */
+/* Watches for what either side is waiting for. */
 static int rewatch(rota_stream *s) {
     unsigned wants = s->out_wants_ | (s->reading_ ? s->reading_->wants : 0);
     if (s->flusher_.state_) {

@@ -424,8 +424,11 @@ static inline bool rota__task_waits(const rota_task *task) { return task->state 
 /* The task that this one waits for, directly or as the owner of what it waits for; NULL: none. */
 const rota_task *rota__waits_on(const rota_task *task);
 
-/* report.c, graph.c; report_brief.c in the place of both */
+/* report.c */
 void rota__report_task(const rota_task *task, int kind, int error, const char *before, const char *after);
+
+/* error_text.c, graph.c; report_brief.c in the place of both */
+void rota__error_text(struct rota__text *text, int error);
 void rota__report_deadlock(rota_loop *loop, int kind);
 
 /* trace.c: see there. All but rota__trace_tell and rota__count_tasks only while loop->traced. */

@@ -152,23 +152,20 @@ static int slot_of(rota_loop *loop, int fd, struct rota__fd **slot) {
 
 static void vacate(rota_loop *loop, struct rota__fd *slot);
 
-static __attribute__((noinline, cold)) void report_stale(rota_loop *loop, int fd, int error, const char *and) {
+/* and: what more is to be said. Out of line: a task's first wait comes through watch, and the depth of its frame counts for
+ * every idle connection. */
+static __attribute__((noinline, cold)) void closed_behind_our_back(rota_loop *loop, int fd, struct rota__fd *slot,
+                                                                   int error, const char *and) {
     char words[160];
     struct rota__text t;
-    if (!loop->debug)
-        return;
     rota__text_init(&t, words, sizeof words);
     rota__text_add(&t, "descriptor ");
     rota__text_number(&t, fd);
     rota__text_add(&t, " was closed behind the loop's back");
     rota__text_add(&t, and);
     rota__text_add(&t, " (close with rota_close, or rota_forget first)");
-    rota__report(loop, ROTA_REPORT_STALE_FD, error, NULL, NULL, words);
-}
-
-/* Out of line: a task's first wait comes through watch, and the depth of its frame counts for every idle connection. */
-static __attribute__((noinline, cold)) void closed_behind_our_back(rota_loop *loop, int fd, struct rota__fd *slot) {
-    report_stale(loop, fd, -EBADF, "");
+    if (loop->debug)
+        rota__report(loop, ROTA_REPORT_STALE_FD, error, NULL, NULL, words);
     vacate(loop, slot);
 }
 
@@ -192,7 +189,7 @@ static int watch(rota_loop *loop, rota_watcher *w, bool anew) {
     unsigned known = slot->kind == ROTA__FD_FILE ? sides : slot->registered & sides;
     rc = tell_poller(loop, w->fd, slot, sides, anew);
     if (rc == -EBADF && slot->registered)
-        closed_behind_our_back(loop, w->fd, slot);
+        closed_behind_our_back(loop, w->fd, slot, -EBADF, "");
     if (rc < 0)
         return rc;
     drop_closing(loop, w);
@@ -274,10 +271,8 @@ void rota__fd_fresh(rota_loop *loop, int fd, unsigned kind, unsigned flags) {
     struct rota__fd *slot = rota__fd_need(&loop->fds, &loop->allocator, fd);
     if (!slot)
         return; /* nothing is remembered then; the first call that waits will say -ENOMEM */
-    if (slot->registered || slot->reader || slot->writer) {
-        report_stale(loop, fd, 0, ": its number came back as a new one");
-        vacate(loop, slot);
-    }
+    if (slot->registered || slot->reader || slot->writer)
+        closed_behind_our_back(loop, fd, slot, 0, ": its number came back as a new one");
     slot->ready = 0;
     slot->kind = (uint8_t)kind;
     slot->flags = (uint8_t)flags;

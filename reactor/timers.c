@@ -485,7 +485,7 @@ static inline rota_timer *find_first(struct rota__timers *ts, int64_t target, ui
     }
 }
 
-/* The first deadline of heap and spill, whose first timer is given, and of the wheel. */
+/* The first deadline of list, heap and spill, whose first timer is given, and of the wheel. */
 static int64_t first_deadline(struct rota__timers *ts, const rota_timer *first, size_t budget) {
     if (first && rota__timers_tick(first->deadline_) <= ts->tick)
         return first->deadline_;

@@ -22,10 +22,10 @@ from footprint import COUNTED   # noqa: E402
 
 REACTOR = '''env fd_table inbox loop memory poller_epoll pollers precise quiet ready report report_stderr sys sys_poller text
              thread timers trace'''.split()
-CORO = 'fd future local name park run scope stack sync task trace'.split()
+CORO = 'fd future local name park report run scope stack sync task trace'.split()
 PROGRAMS = {   # reactor/, coro/; x86-64, AArch64
     'full': (REACTOR + ['poller_poll', 'strerror', 'sys_file', 'trace_file'],
-             CORO + ['describe', 'graph', 'overflow', 'report'], (45280, 51690)),
+             CORO + ['describe', 'error_text', 'graph', 'overflow'], (45280, 51690)),
     'trimmed': (REACTOR + ['trace_file_off'], CORO + ['overflow_off', 'report_brief'], (34410, 39560)),
 }
 FLAGS = ['-std=gnu11', '-D_GNU_SOURCE', '-DNDEBUG', '-Os', '-fPIC', '-ffunction-sections', '-fdata-sections',
