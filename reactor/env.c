@@ -13,22 +13,18 @@ extern char **environ __attribute__((weak));
 char **rota__env_all(void) { return &environ ? environ : NULL; }
 #endif
 
+static const char *value_of(const char *variable) {
+    const char *value = getenv(variable);
+    return value && *value ? value : NULL;
+}
+
 bool rota__env_debug(void) {
-    const char *value = getenv("ROTA_DEBUG");
-    return value && *value && strcmp(value, "0") != 0;
+    const char *value = value_of("ROTA_DEBUG");
+    return value && strcmp(value, "0") != 0;
 }
 
-const char *rota__env_backend(void) {
-    const char *value = getenv("ROTA_BACKEND");
-    return value && *value ? value : NULL;
-}
+const char *rota__env_backend(void) { return value_of("ROTA_BACKEND"); }
 
-const char *rota__env_trace(void) {
-    const char *value = getenv("ROTA_TRACE");
-    return value && *value ? value : NULL;
-}
+const char *rota__env_clock(void) { return value_of("ROTA_CLOCK"); }
 
-bool rota__env_virtual_clock(void) {
-    const char *value = getenv("ROTA_CLOCK");
-    return value && strcmp(value, "virtual") == 0;
-}
+const char *rota__env_trace(void) { return value_of("ROTA_TRACE"); }

@@ -322,6 +322,26 @@ static const struct rota__poller *find_poller(const char *name) {
     return NULL;
 }
 
+/* What the program leaves open, its environment may say. */
+static const struct rota__poller *choose_poller(const rota_loop_options *opt) {
+    const char *asked = opt->backend ? NULL : rota__env_backend();
+    const struct rota__poller *poller = find_poller(opt->backend ? opt->backend : asked);
+    if (!poller && asked)
+        rota__report_environment(opt, "ROTA_BACKEND", asked, rota_loop_backends());
+    return poller;
+}
+
+static bool choose_clock(const rota_loop_options *opt) {
+    static const char *const known[] = { "virtual", NULL };
+    const char *asked = rota__env_clock();
+    if (opt->virtual_clock || !asked)
+        return opt->virtual_clock;
+    if (strcmp(asked, known[0]) == 0)
+        return true;
+    rota__report_environment(opt, "ROTA_CLOCK", asked, known);
+    return false;
+}
+
 static int open_parts(rota_loop *loop) {
     rota__ready_open(&loop->ready, loop->first_ready);
     loop->inbox = rota__inbox_new(&loop->allocator);
@@ -338,7 +358,7 @@ int rota_loop_new(rota_loop **out, const rota_loop_options *opt) {
     *out = NULL;
     opt = opt ? opt : &defaults;
     const rota_allocator *a = opt->allocator ? opt->allocator : &rota__malloc;
-    const struct rota__poller *poller = find_poller(opt->backend ? opt->backend : rota__env_backend());
+    const struct rota__poller *poller = choose_poller(opt);
     if (!poller || !a->alloc || opt->spin_ns < 0)
         return -EINVAL;
     rota_loop *loop = rota__alloc(a, sizeof *loop);
@@ -353,7 +373,7 @@ int rota_loop_new(rota_loop **out, const rota_loop_options *opt) {
     loop->debug = opt->debug || rota__env_debug();
     loop->tracer = (struct rota__tracer){ .fn = opt->trace, .ctx = opt->trace_ctx };
     rota__watched_changed(loop);
-    loop->is_virtual = opt->virtual_clock || rota__env_virtual_clock();
+    loop->is_virtual = choose_clock(opt);
     loop->is_precise = opt->precise || opt->spin_ns > 0;
     loop->again_last = &loop->again;
     loop->poll.fd = loop->poll.timer_fd = -1;

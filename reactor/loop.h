@@ -240,12 +240,16 @@ bool rota__loop_alive(const rota_loop *loop);
 /* Calls the loop's hook. text is for a person; at may be NULL. */
 void rota__report(rota_loop *loop, int kind, int error, const char *task, const rota_at *at, const char *text);
 
-/* Is ROTA_DEBUG set? What do ROTA_BACKEND and ROTA_TRACE say, NULL if nothing? Does ROTA_CLOCK say "virtual"? The only place that
- * reads the environment; in an object of its own. */
+/* The environment has a value that means nothing; `known`, up to a NULL, do. Also when no loop has come of it. */
+void rota__report_environment(const rota_loop_options *opt, const char *variable, const char *value,
+                              const char *const *known);
+
+/* Is ROTA_DEBUG set? What do ROTA_BACKEND, ROTA_CLOCK and ROTA_TRACE say, NULL if nothing? The only place that reads the
+ * environment; in an object of its own. */
 bool rota__env_debug(void);
 const char *rota__env_backend(void);
 const char *rota__env_trace(void);
-bool rota__env_virtual_clock(void);
+const char *rota__env_clock(void);
 char **rota__env_all(void); /* what a child process inherits */
 
 /* Stops all watchers without a call, for the closing of the loop. */

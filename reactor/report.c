@@ -9,6 +9,23 @@ void rota__report(rota_loop *loop, int kind, int error, const char *task, const 
     loop->report(loop->report_ctx, &report);
 }
 
+void rota__report_environment(const rota_loop_options *opt, const char *variable, const char *value,
+                              const char *const *known) {
+    char line[256];
+    struct rota__text t;
+    rota__text_init(&t, line, sizeof line);
+    rota__text_add(&t, variable);
+    rota__text_add(&t, "=");
+    rota__text_add(&t, value);
+    rota__text_add(&t, " means nothing; it may be:");
+    for (; *known; known++) {
+        rota__text_add(&t, " ");
+        rota__text_add(&t, *known);
+    }
+    rota_report report = { ROTA_REPORT_ENVIRONMENT, -EINVAL, NULL, line, { NULL, 0 } };
+    (opt->report ? opt->report : rota__report_stderr)(opt->report_ctx, &report);
+}
+
 static void report_slow_callback(rota_loop *loop, uintptr_t fn, int64_t ns) {
     char line[128];
     struct rota__text t;

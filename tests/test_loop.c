@@ -45,6 +45,46 @@ Test(loop, the_environment_may_choose_the_backend) {
     cr_expect_eq(rota_loop_free(l), 0);
 }
 
+Test(loop, a_backend_of_the_environment_that_does_not_exist_is_reported) {
+    rota_loop *l;
+    cr_assert_eq(setenv("ROTA_BACKEND", "none", 1), 0);
+    cr_expect_eq(rota_loop_new(&l, &(rota_loop_options){ .report = collect_report }), -EINVAL);
+    cr_assert_eq(reports_of(ROTA_REPORT_ENVIRONMENT), 1);
+    const char *text = report_of(ROTA_REPORT_ENVIRONMENT)->text;
+    cr_expect_eq(strncmp(text, "ROTA_BACKEND=none means nothing; it may be: ", 44), 0, "%s", text);
+    cr_expect_not_null(strstr(text, rota_loop_backends()[0]), "%s", text);
+}
+
+Test(loop, a_clock_of_the_environment_that_does_not_exist_is_reported_and_ignored) {
+    rota_loop *l;
+    cr_assert_eq(setenv("ROTA_CLOCK", "solar", 1), 0);
+    cr_assert_eq(rota_loop_new(&l, &(rota_loop_options){ .report = collect_report }), 0);
+    cr_assert_eq(reports_of(ROTA_REPORT_ENVIRONMENT), 1);
+    cr_expect_str_eq(report_of(ROTA_REPORT_ENVIRONMENT)->text, "ROTA_CLOCK=solar means nothing; it may be: virtual");
+    cr_expect_eq(rota_loop_free(l), 0);
+}
+
+static void note_fired(rota_timer *timer, void *arg) {
+    (void)timer;
+    *(bool *)arg = true;
+}
+
+Test(loop, the_environment_may_choose_a_clock_that_jumps) {
+    rota_loop *l;
+    rota_timer timer;
+    bool fired = false;
+    cr_assert_eq(setenv("ROTA_CLOCK", "virtual", 1), 0);
+    cr_assert_eq(rota_loop_new(&l, &(rota_loop_options){ .report = collect_report }), 0);
+    int64_t began = rota_loop_now(l);
+    rota_timer_init(&timer, note_fired, &fired);
+    cr_assert_eq(rota_timer_start(l, &timer, 86400 * ROTA_S), 0);
+    cr_expect_eq(rota_loop_run(l), 0);
+    cr_expect(fired);
+    cr_expect_eq(rota_loop_now(l) - began, 86400 * ROTA_S);
+    cr_expect_eq(reports.n, 0);
+    cr_expect_eq(rota_loop_free(l), 0);
+}
+
 Test(loop, every_backend_can_be_chosen) {
     const char *const *name = rota_loop_backends();
     cr_assert_not_null(*name);

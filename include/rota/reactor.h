@@ -102,7 +102,8 @@ enum {
     ROTA_REPORT_UNSTARTED,      /* a coroutine or (debug mode) a generator went that had never started */
     ROTA_REPORT_NO_SUSPEND,     /* a call that may suspend was made inside ROTA_NO_SUSPEND */
     ROTA_REPORT_FATAL,          /* the process is about to be ended: memory is no longer sound */
-    ROTA_REPORT_TRACE           /* the file of a trace cannot be written (on): the trace has ended */
+    ROTA_REPORT_TRACE,          /* the file of a trace cannot be written (on): the trace has ended */
+    ROTA_REPORT_ENVIRONMENT     /* ROTA_BACKEND or ROTA_CLOCK has a value that means nothing; told when a loop is made */
 };
 
 typedef struct rota_report {
@@ -124,7 +125,7 @@ typedef struct rota_loop_options {
     void (*report)(void *ctx, const rota_report *report); /* NULL: a line on standard error */
     void *report_ctx;
     bool virtual_clock;               /* time stands still, and jumps to the next deadline when idle; the environment
-                                         variable ROTA_CLOCK=virtual also sets it */
+                                         variable ROTA_CLOCK=virtual also sets it; others are reported, and ignored */
     bool precise;                     /* timers as exact as the kernel can make them: see below */
     int64_t spin_ns;                  /* how long the loop asks the kernel again and again before it sleeps, and before
                                          a deadline: see below; 0: it sleeps at once. Negative: -EINVAL */
