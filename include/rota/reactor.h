@@ -385,8 +385,8 @@ ROTA_API void rota_remote_close(rota_remote *remote);
  * never blocks, never needs memory. -ESHUTDOWN once the loop is closed: soon is the caller's then,
  * -EALREADY while it is queued: the call of fn that is to come sees all that was written before this post (in atomic
  * variables, or under a lock), so that one soon, posted after each change, misses none; not so for a soon that the loop's
- * own thread queues with rota_soon_start as well. Posts not yet run when the
- * loop closes are dropped after a call of fn has become impossible: close your remotes first to be sure. */
+ * own thread queues with rota_soon_start as well. Posts not yet run when the loop closes are dropped after a call of fn
+ * has become impossible: close your remotes first to be sure. */
 ROTA_API ROTA_CHECK int rota_remote_post(rota_remote *remote, rota_soon *soon);
 
 /* ---- signals ------------------------------------------------------------------------------------ */
