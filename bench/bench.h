@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-enum { BENCH_ROWS = 6 };
+enum { BENCH_ROWS = 7 };
 
 /* One row of a benchmark: returns the cost of one operation, in the benchmark's unit (less is better), or what
  * bench_absent returned. Rows are run in turn (floor, rota, floor, rota, ...), so that what the machine does meanwhile

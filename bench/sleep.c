@@ -1,6 +1,6 @@
 /* How late a sleeper wakes: us after the time that was asked for, median and 99th percentile. Nobody may be early: a
  * negative value fails the row. Floors: epoll_pwait2 with the thread's timer slack as it is and with the least there is,
- * and timerfd, which has no slack. rota: as it comes, with the option precise, and spinning through the last 60 us. */
+ * and timerfd, which has no slack. rota: as it comes, with the option precise, and spinning through the last 60 us, or 100. */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -83,6 +83,7 @@ static void sleep_with(long us, rota_loop_options options) {
 static void sleep_rota(long us, long n) { (void)n, sleep_with(us, (rota_loop_options){ 0 }); }
 static void sleep_precise(long us, long n) { (void)n, sleep_with(us, (rota_loop_options){ .precise = true }); }
 static void sleep_spin(long us, long n) { (void)n, sleep_with(us, (rota_loop_options){ .spin_ns = 60 * ROTA_US }); }
+static void sleep_spin_100(long us, long n) { (void)n, sleep_with(us, (rota_loop_options){ .spin_ns = 100 * ROTA_US }); }
 
 #define MEASURES(how)                                                                                          \
     static double how##_median(long us) {                                                                      \
@@ -99,10 +100,12 @@ MEASURES(timerfd)
 MEASURES(rota)
 MEASURES(precise)
 MEASURES(spin)
+MEASURES(spin_100)
 
 #define ROWS(what)                                                                                             \
     { { "floor", epoll_##what }, { "slack 1", no_slack_##what }, { "timerfd", timerfd_##what },                \
-      { "rota", rota_##what }, { "rota precise", precise_##what }, { "rota spin", spin_##what } }
+      { "rota", rota_##what }, { "rota precise", precise_##what }, { "rota spin", spin_##what }, \
+      { "rota spin 100", spin_100_##what } }
 
 const struct bench bench_sleep[] = {
     { "sleep", "sleep_100us", "us", 100, ROWS(median) },
