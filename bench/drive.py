@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -25,7 +26,7 @@ TIMEOUT = 120
 OUT_OF_TIME, LEFT_OUT = 'no time left (--quick)', 'left out (--quick)'
 LONG = re.compile(r'.*_1000000|echo_10000|timer_.*_100000|scale_.*_100000')   # of which --quick has no look,
 LONG_SHARE = 3   # and a full run a third of the rounds;
-SLOW_SECONDS, SLOW_SHARE = 1, 3   # nor does a row that takes longer get more than every third
+SLOW_SECONDS, SLOW_SHARE = 1, 3   # nor does a peer that takes longer get more than every third
 UNPINNED = ('wake', 'offload', 'scale')   # of several threads; one processor would be another benchmark
 
 
@@ -60,7 +61,7 @@ class Row:
     def good(self):
         return [v for v in self.values if v is not None]
 
-    def result(self, group, name, unit, floor, best):
+    def result(self, group, name, unit, floor, best, others):
         good = self.good()
         out = {'group': group, 'name': name, 'row': self.name, 'kind': self.kind, 'unit': unit,
                'median': None, 'min': None, 'max': None, 'runs': len(good)}
@@ -75,6 +76,9 @@ class Row:
                     out[key] = ratio
         if best and 'x_best_peer' in out:
             out['best_peer'] = best.name
+        ratios = {r.name: paired(self.values, r.values) for r in others if r is not self}
+        if any(ratios.values()):
+            out['x_rows'] = {n: x for n, x in ratios.items() if x is not None}
         return out
 
 
@@ -94,7 +98,7 @@ class Bench:
         rows = [r for r in self.rows if r.command]
         for turn in range(runs):
             for row in rows:
-                if row.failed or (turn % SLOW_SHARE and row.seconds > SLOW_SECONDS):
+                if row.failed or (row.kind == 'peer' and turn % SLOW_SHARE and row.seconds > SLOW_SECONDS):
                     row.values.append(None)   # once is enough; or too slow for each round
                     continue
                 now = time.monotonic()
@@ -115,8 +119,9 @@ class Bench:
         best = min(others, key=lambda r: statistics.median(r.good()), default=None)
         out = []
         for row in self.rows:
+            mine = row.kind == 'rota'
             out.append(row.result(self.group, self.name, self.unit, floor if row.kind != 'floor' else None,
-                                  best if row.kind == 'rota' else None))
+                                  best if mine else None, self.rows if mine else []))
         return out
 
 
@@ -151,6 +156,16 @@ def benches_of(program, divide, built):
     return list(found.values())
 
 
+def commit():
+    """Of what is measured; None where there is no git."""
+    try:
+        done = subprocess.run(['git', '-C', HERE, 'describe', '--always', '--dirty', '--abbrev=12'], capture_output=True,
+                              text=True)
+    except OSError:
+        return None
+    return done.stdout.strip() or None
+
+
 def machine(program):
     about = json.loads(subprocess.run([program, '--machine'], capture_output=True, text=True, check=True).stdout)
     model = 'unknown'
@@ -162,7 +177,7 @@ def machine(program):
     u = platform.uname()
     return {'system': u.system, 'release': u.release, 'cpu': u.machine, 'model': model, 'cores': os.cpu_count(),
             'libc': ' '.join(platform.libc_ver()), 'python': platform.python_version(), **about,
-            'date': time.strftime('%Y-%m-%d'), 'load': os.getloadavg()[0]}
+            'date': time.strftime('%Y-%m-%d'), 'commit': commit(), 'load': os.getloadavg()[0]}
 
 
 # ---- tables -------------------------------------------------------------------------------------------
@@ -189,11 +204,9 @@ def print_group(group, results):
     sys.stdout.flush()
 
 
-def compare(old_path, results):
+def compare(old_path, before_all, results):
     """Rota's rows against an older file: by ratio to the floor where both have one, since machines differ."""
-    with open(old_path) as f:
-        old = {(r['name'], r['row']): r for r in json.load(f)['results']}
-    floors = {n: r['median'] for (n, row), r in old.items() if row == 'floor' and r['median']}
+    old = {(r['name'], r['row']): r for r in before_all}
     print(f'\ncompared with {old_path}; x floor where there is a floor; beyond both spreads and 7 %: marked')
     for r in results:
         before = old.get((r['name'], r['row']))
@@ -201,8 +214,8 @@ def compare(old_path, results):
             continue
         apart = r['min'] > before['max'] or r['max'] < before['min']
         was, now = before['median'], r['median']
-        if 'x_floor' in r and floors.get(r['name']):
-            was, now = was / floors[r['name']], r['x_floor']
+        if 'x_floor' in r and 'x_floor' in before:
+            was, now = before['x_floor'], r['x_floor']
         change = now / was - 1 if was else 0
         mark = ('worse' if change > 0 else 'better') if apart and abs(change) > 0.07 else ''
         print(f'  {r["name"]:26} {r["row"]:11} {number(was):>10} -> {number(now):>10}  {100 * change:+6.0f} %  {mark}')
@@ -224,8 +237,24 @@ def arguments():
     p.add_argument('--build', required=True, help=argparse.SUPPRESS)
     a = p.parse_args()
     a.build = os.path.abspath(a.build)   # peers are built in folders of their own
-    a.runs = a.runs or (QUICK_RUNS if a.quick else 11)
+    if a.runs is None:
+        a.runs = QUICK_RUNS if a.quick else 11
+    if a.runs < 1:
+        p.error('--runs: at least 1')
+    try:   # before anything is measured, and written, perhaps to the same file
+        with open(a.compare or os.devnull) as f:
+            a.before = json.load(f)['results'] if a.compare else None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        p.error(f'--compare: {a.compare} holds no results: {error}')
     return a
+
+
+def warn(about, quick):
+    if about['load'] > 0.3 * about['cores']:
+        print(f'the machine is busy (load {about["load"]:.1f}): ratios will scatter, too')
+    if quick:
+        print('--quick: rounds are few and short; nothing here is to be relied on')
+    sys.stdout.flush()
 
 
 def run_all(benches, a, write):
@@ -253,6 +282,7 @@ def run_all(benches, a, write):
 
 def main():
     a = arguments()
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)   # --list | head
     program = os.path.join(a.build, 'bench', 'bench')
     built = [] if a.no_peers or a.list else peers.build_all(os.path.join(a.build, 'peers'))
     for peer in built:
@@ -279,12 +309,13 @@ def main():
         footprint.prepare(a.build, a.quick)
     about = machine(program)
     about['peers'] = {p.name: p.version for p in built if p.command}
+    warn(about, a.quick)
 
     def write(results):
         about['load'] = os.getloadavg()[0]
         with open(a.json, 'w') as f:
-            json.dump({'machine': about, 'results': results}, f, indent=1)
-            f.write('\n')
+            rows = ',\n  '.join(json.dumps(r) for r in results)   # a line each
+            f.write(f'{{"machine": {json.dumps(about, indent=1)},\n "results": [\n  {rows}\n]}}\n')
 
     results = run_all(benches, a, write)
     if with_footprint:
@@ -294,7 +325,7 @@ def main():
     write(results)
     print(f'\nresults: {a.json}; charts: {a.charts}/ ({chart.draw_all(results, about, a.charts)} files)')
     if a.compare:
-        compare(a.compare, results)
+        compare(a.compare, a.before, results)
 
 
 if __name__ == '__main__':

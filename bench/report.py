@@ -11,7 +11,8 @@ import sys
 import drive
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-NOISE = 1.07   # what a shared machine cannot tell apart
+NOISE = 1.07   # what a shared machine cannot tell apart, where something is timed
+EXACT = ('B', 'calls', 'faults')
 
 
 def value(r):
@@ -28,14 +29,14 @@ def judged(goal, rows):
         peer = rows.get(goal['peer'])
         if not peer or peer['median'] is None:
             return asked(goal, r), 'the peer is missing', 'not measured'
-        ratio = r['median'] / peer['median']
+        ratio = r['x_rows'][goal['peer']]
         return asked(goal, r), f'{ratio:.2f} x', verdict(ratio, goal['x_peer'])
     if 'x_row' in goal:
-        ratio = r['median'] / rows[goal['of']]['median']
+        ratio = r['x_rows'][goal['of']]
         return asked(goal, r), f'{ratio:.2f} x', verdict(ratio, goal['x_row'])
     if 'over_floor' in goal:
         more = r['median'] - rows['floor']['median']
-        return asked(goal, r), f'{more:+.3f}', verdict(more, goal['over_floor'])
+        return asked(goal, r), f'{more:+.3f}', verdict(more, goal['over_floor'], r['unit'])
     if 'x_floor' in goal:
         return asked(goal, r), f'{r["x_floor"]:.2f} x', verdict(r['x_floor'], goal['x_floor'])
     if 'floor' in goal:
@@ -43,7 +44,7 @@ def judged(goal, rows):
         if r['x_floor'] <= goal['at_most'] / goal['floor']:
             return asked(goal, r), found, 'yes'
         return asked(goal, r), found, 'in absolute terms only' if r['median'] <= goal['at_most'] else 'no'
-    return asked(goal, r), value(r), verdict(r['median'], goal['at_most'])
+    return asked(goal, r), value(r), verdict(r['median'], goal['at_most'], r['unit'])
 
 
 def asked(goal, r):
@@ -61,8 +62,9 @@ def asked(goal, r):
     return f'{goal["at_most"]}{unit}'
 
 
-def verdict(found, bound):
-    return 'yes' if found <= bound else 'within noise' if found <= bound * NOISE and bound > 0.1 else 'no'
+def verdict(found, bound, unit=None):
+    """Of what was timed or of a ratio of times, if not said."""
+    return 'yes' if found <= bound else 'within noise' if found <= bound * NOISE and unit not in EXACT else 'no'
 
 
 def goals_table(results):
@@ -95,19 +97,19 @@ def lost(results):
 
 
 def group_table(rows):
-    out = ['| benchmark | row | median | x floor | x best peer | spread |', '|---|---|---|---|---|---|']
+    out = ['| benchmark | row | median | x floor | x best peer | spread | rounds |', '|---|---|---|---|---|---|---|']
     last = None
     for r in rows:
         name = f'`{r["name"]}`' if r['name'] != last else ''
         last = r['name']
         row = f'**{r["row"]}**' if r['kind'] == 'rota' else r['row']
         if r['median'] is None:
-            out.append(f'| {name} | {row} | - | | | {r["reason"]} |')
+            out.append(f'| {name} | {row} | - | | | {r["reason"]} | |')
             continue
         x = [f'{r[k]:.2f}' if k in r else '' for k in ('x_floor', 'x_best_peer')]
         peer = f' ({r["best_peer"]})' if 'best_peer' in r else ''
         out.append(f'| {name} | {row} | {value(r)} | {x[0]} | {x[1]}{peer} | '
-                   f'{drive.number(r["min"])} .. {drive.number(r["max"])} |')
+                   f'{drive.number(r["min"])} .. {drive.number(r["max"])} | {r["runs"]} |')
     return out
 
 
@@ -120,13 +122,15 @@ def page(data, folder):
            '[DECISIONS.md](DECISIONS.md).', '',
            f'- {about["date"]}; {about["model"]}, {about["cores"]} cores of a virtual machine; {about["system"]} '
            f'{about["release"]}, {about["cpu"]}, {about["libc"]}; {about["compiler"]}; load at the end {about["load"]:.1f}',
-           f'- rota {about["rota"]}; peers: {peers}',
-           f'- {max(r["runs"] for r in results)} rounds a row; less is better, but for MB/s; figures of one run on a shared '
-           'machine: the ratios count', *([f'- {about["note"]}'] if 'note' in about else []), '',
+           f'- rota {about["rota"]}, commit {about.get("commit") or "unknown"}; peers: {peers}',
+           f'- {max(r["runs"] for r in results)} rounds, fewer of what takes seconds (last column of the tables); less is '
+           'better, but for MB/s; figures of one run on a shared machine: the ratios count, which are medians of those within '
+           f'each round. All that this page is made of: [results.json]({folder}/results.json)', '',
            '## Goals', '',
            'A goal in nanoseconds was set beside a floor measured elsewhere, so it is read as a ratio to that floor, and '
-           '"in absolute terms only" means that this machine\'s floor is faster by more than rota is.', '',
-           *goals_table(results), '', '## Where a peer is ahead', '', *lost(results), '']
+           '"in absolute terms only" means that this machine\'s floor is faster by more than rota is. "Within noise": more than '
+           f'asked for, by less than {100 * (NOISE - 1):.0f} %, of what is timed.', '',
+           *goals_table(results), '', f'## Where a peer is ahead by more than {100 * (NOISE - 1):.0f} %', '', *lost(results), '']
     for group in dict.fromkeys(r['group'] for r in results):
         out += [f'## {group}', '', f'![{group}]({folder}/{group}.svg)', '',
                 *group_table([r for r in results if r['group'] == group]), '']
@@ -143,6 +147,7 @@ def main():
     folder = os.path.join(os.path.dirname(target) or '.', stem)
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(charts, folder)
+    shutil.copy(results, os.path.join(folder, 'results.json'))
     with open(target, 'w') as f:
         f.write(page(data, stem))
 
