@@ -124,7 +124,7 @@ static int poll_virtual(rota_loop *loop, int64_t wait_ns) {
     to = to > loop->now ? to : loop->now; /* a timer may have been armed for the past */
     if (__builtin_expect(loop->watched, 0))
         rota__poll_begins(loop, to - loop->now);
-    loop->now = to;
+    loop->now = loop->virtual_now = to;
     if (__builtin_expect(loop->watched, 0))
         rota__poll_ended(loop, 0);
     return 0;
@@ -386,6 +386,7 @@ int rota_loop_new(rota_loop **out, const rota_loop_options *opt) {
         return rc;
     }
     loop->now = rota__sys_now();
+    loop->virtual_now = loop->is_virtual ? loop->now : ROTA_FOREVER;
     rota__timers_init(&loop->timers, &loop->allocator, loop->now);
     loop->timers.next_is_asked = loop->is_virtual;
     if (!rota__current)
@@ -588,37 +589,46 @@ void rota_timer_init(rota_timer *timer, void (*fn)(rota_timer *timer, void *arg)
 }
 
 /* The three calls below are made with every request of a server. What all of them refuse is one branch that leads out
- * of line, as does all that needs a call: so the way through saves no registers. */
-static inline bool may_start(const rota_loop *loop, const rota_timer *timer) {
-    return __builtin_expect(rota__loop_usable(loop) && timer && timer->fn, 1);
-}
-
+ * of line, as does all that needs a call: so the way through saves no registers. A timer that is started has been found to
+ * have a function; so that is asked of the others only. */
 static __attribute__((noinline, cold)) int refuse(const rota_loop *loop) {
     int rc = rota__loop_check(loop);
     return rc < 0 ? rc : -EINVAL; /* the timer's fault */
 }
 
-int rota_timer_start_at(rota_loop *loop, rota_timer *timer, int64_t when) {
-    if (!may_start(loop, timer))
-        return refuse(loop);
-    rota__loop_arm(loop, timer, when);
+static __attribute__((noinline)) int start_foreign(rota_loop *loop, rota_timer *timer, int64_t when) {
+    rota__loop_arm_foreign(loop, timer, when);
     return 0;
+}
+
+static inline int start_at(rota_loop *loop, rota_timer *timer, int64_t when) {
+    if (!ROTA__FOR_SIZE && rota__timers_postpone(&loop->timers, timer, when))
+        return 0;
+    if (__builtin_expect(!timer->fn, 0))
+        return refuse(loop);
+    if (ROTA__FOR_SIZE || __builtin_expect(loop->foreign_idle, 0))
+        return start_foreign(loop, timer, when);
+    rota__timers_insert(&loop->timers, timer, when);
+    return 0;
+}
+
+int rota_timer_start_at(rota_loop *loop, rota_timer *timer, int64_t when) {
+    if (__builtin_expect(!rota__loop_usable(loop) || !timer, 0))
+        return refuse(loop);
+    return start_at(loop, timer, when);
 }
 
 /* The clock is read: counting from the turn's time would fire early after a callback that worked long. */
-static __attribute__((noinline)) int start_on_real_clock(rota_loop *loop, rota_timer *timer, int64_t ns) {
-    rota__loop_arm(loop, timer, rota__time_after(rota__loop_clock(loop), ns));
-    return 0;
+static __attribute__((noinline)) int start_by_clock(rota_loop *loop, rota_timer *timer, int64_t ns) {
+    return start_at(loop, timer, rota__time_after(rota__loop_clock(loop), ns));
 }
 
+/* One comparison finds a real clock, an ns that is not positive, and a sum that is too large. */
 int rota_timer_start(rota_loop *loop, rota_timer *timer, int64_t ns) {
-    if (!may_start(loop, timer))
+    if (__builtin_expect(!rota__loop_usable(loop) || !timer, 0))
         return refuse(loop);
-    if (!loop->is_virtual)
-        return start_on_real_clock(loop, timer, ns);
-    /* No foreign loop waits for one with a virtual clock. */
-    rota__timers_arm(&loop->timers, timer, rota__time_after(loop->now, ns));
-    return 0;
+    int64_t when = (int64_t)((uint64_t)loop->virtual_now + (uint64_t)ns);
+    return when > loop->virtual_now ? start_at(loop, timer, when) : start_by_clock(loop, timer, ns);
 }
 
 int rota_timer_stop(rota_loop *loop, rota_timer *timer) {

@@ -76,6 +76,7 @@ struct rota_loop {
 
     uint64_t owner;               /* rota__thread_id() of the thread it belongs to */
     uint64_t user;                /* the same until it is closed, then nobody's id: both questions with one look */
+    int64_t virtual_now;          /* now; on a real clock ROTA_FOREVER, so that adding to it overflows: see rota_timer_start */
     unsigned forks;               /* rota__forks when it was made */
     unsigned budget_rounds;       /* of 32 steps, in this step 1 */
     int64_t budget_until;
@@ -210,11 +211,14 @@ static inline void rota__polled(rota_loop *loop, int n) {
 /* While a foreign loop may be asleep; compiled for size, always. */
 void rota__loop_arm_foreign(rota_loop *loop, rota_timer *timer, int64_t when);
 
+/* What is merely postponed does not move the loop's next deadline. */
 static inline void rota__loop_arm(rota_loop *loop, rota_timer *timer, int64_t when) {
+    if (!ROTA__FOR_SIZE && rota__timers_postpone(&loop->timers, timer, when))
+        return;
     if (ROTA__FOR_SIZE || __builtin_expect(loop->foreign_idle, 0))
         rota__loop_arm_foreign(loop, timer, when);
     else
-        rota__timers_arm(&loop->timers, timer, when);
+        rota__timers_insert(&loop->timers, timer, when);
 }
 
 static inline void rota__loop_disarm(rota_loop *loop, rota_timer *timer) {

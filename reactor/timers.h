@@ -24,10 +24,10 @@ enum {
     ROTA__HEAP_EMBEDDED = 16   /* few more, due in one tick, need no memory */
 };
 
-/* Where a timer is, in the two low bits of order_. All lists are handled alike, so they share a state, except for the
- * sorted one, where no timer may stay that is moved. A timer whose state is odd is in a list. */
-enum { ROTA__TIMER_IDLE = 0, ROTA__TIMER_LISTED = 1, ROTA__TIMER_HEAPED = 2, ROTA__TIMER_SORTED = 3,
-       ROTA__TIMER_STATE = 3, ROTA__TIMER_STEP = 4 };
+/* Where a timer is, in the three low bits of order_. All lists are handled alike, so they share a state, except for the
+ * sorted one, where no timer may stay that is moved. A bit for each, so that one test tells. */
+enum { ROTA__TIMER_IDLE = 0, ROTA__TIMER_LISTED = 1, ROTA__TIMER_HEAPED = 2, ROTA__TIMER_SORTED = 4,
+       ROTA__TIMER_STATE = 7, ROTA__TIMER_STEP = 8 };
 
 /* Deadline and order as they were when the timer entered the heap: comparing needs no look at the timer,
  * which at a million timers is a cache miss each. */
@@ -114,25 +114,28 @@ static inline void rota__timers_unlink(rota_timer *timer) {
         next->place_.prev = timer->place_.prev;
 }
 
-/* when <= now is due at the next pop. A started timer is moved (it counts as armed anew).
- *
- * Moving to a later time leaves the timer in its place, in the wheel or in the heap: the place then is a
- * lower bound, which whoever meets the timer there corrects. A server that pushes its timeouts away with every
- * request pays two stores for it.
+/* A timer that is started, where it is to fire later than it would: it stays in its place, in the wheel or in the heap. The
+ * place then is a lower bound, which whoever meets the timer there corrects. A server that pushes its timeouts away with
+ * every request pays two stores for it. False, and nothing done: it is not in a list, or moves to an earlier time. */
+static inline bool rota__timers_postpone(struct rota__timers *ts, rota_timer *timer, int64_t when) {
+    uint64_t order = ts->sequence;
+
+    if (__builtin_expect(!(timer->order_ & ROTA__TIMER_LISTED) || when < timer->deadline_, 0))
+        return false;
+    ts->sequence = order + ROTA__TIMER_STEP;
+    timer->deadline_ = when;
+    timer->order_ = order | ROTA__TIMER_LISTED;
+    return true;
+}
+
+/* Arms one that was not to be postponed.
  *
  * Whatever needs the heap is a call that is the last thing done, here and below: so that a function around it saves no
  * registers on the way that nearly all timers take. */
-static inline void rota__timers_arm(struct rota__timers *ts, rota_timer *timer, int64_t when) {
-    unsigned state = (unsigned)timer->order_ & ROTA__TIMER_STATE;
+static inline void rota__timers_insert(struct rota__timers *ts, rota_timer *timer, int64_t when) {
     uint64_t order = ts->sequence;
 
-    if (__builtin_expect(state == ROTA__TIMER_LISTED && when >= timer->deadline_, 1)) {
-        ts->sequence = order + ROTA__TIMER_STEP;
-        timer->deadline_ = when;
-        timer->order_ = order | ROTA__TIMER_LISTED;
-        return;
-    }
-    if (__builtin_expect(state != ROTA__TIMER_IDLE, 0)) {
+    if (__builtin_expect((timer->order_ & ROTA__TIMER_STATE) != ROTA__TIMER_IDLE, 0)) {
         rota__timers_move(ts, timer, when);
         return;
     }
@@ -145,9 +148,15 @@ static inline void rota__timers_arm(struct rota__timers *ts, rota_timer *timer, 
     rota__timers_link(ts, timer);
 }
 
+/* when <= now is due at the next pop. A started timer is moved (it counts as armed anew). */
+static inline void rota__timers_arm(struct rota__timers *ts, rota_timer *timer, int64_t when) {
+    if (!rota__timers_postpone(ts, timer, when))
+        rota__timers_insert(ts, timer, when);
+}
+
 /* Also for a timer that is not armed. */
 static inline void rota__timers_disarm(struct rota__timers *ts, rota_timer *timer) {
-    if (__builtin_expect(timer->order_ & 1, 1)) { /* in a list */
+    if (__builtin_expect(timer->order_ & (ROTA__TIMER_LISTED | ROTA__TIMER_SORTED), 1)) {
         timer->order_ = ROTA__TIMER_IDLE;
         ts->count--;
         rota__timers_unlink(timer);

@@ -36,6 +36,35 @@ Test(virtual_clock, jumps_exactly_to_each_deadline, .init = begin, .fini = kit_c
         cr_expect_eq(seen[i], when[i]);
 }
 
+/* Also where the timer is started already, and due before now. */
+Test(virtual_clock, a_time_that_is_over_counts_as_now, .init = begin, .fini = kit_close) {
+    rota_timer a, b, c;
+    rota_timer_init(&a, say_timer, "a");
+    rota_timer_init(&b, say_timer, "b");
+    rota_timer_init(&c, say_timer, "c");
+    cr_assert_eq(rota_timer_start_at(loop, &a, start - 10), 0);
+    cr_assert_eq(rota_timer_start_at(loop, &b, start - 1), 0);
+    cr_assert_eq(rota_timer_start(loop, &c, INT64_MIN), 0);
+    cr_assert_eq(rota_timer_start(loop, &a, -5), 0);
+    cr_expect_eq(rota_loop_run(loop), 0);
+    cr_expect_str_eq(trace, "bca");
+}
+
+Test(virtual_clock, a_sum_that_is_too_large_never_comes, .init = begin, .fini = kit_close) {
+    rota_timer timer, other;
+    int64_t seen = 0, never = 0;
+    rota_timer_init(&timer, note_time, &never);
+    rota_timer_init(&other, note_time, &seen);
+    cr_assert_eq(rota_timer_start_at(loop, &timer, INT64_MIN), 0);
+    cr_assert_eq(rota_timer_start(loop, &timer, ROTA_FOREVER), 0);
+    cr_assert_eq(rota_timer_start(loop, &other, ROTA_S), 0);
+    for (int i = 0; i < 3; i++)
+        turn_once(2 * ROTA_S);
+    cr_expect_eq(seen, ROTA_S);
+    cr_expect_eq(never, 0);
+    cr_expect(rota_timer_active(&timer));
+}
+
 /* D08. */
 struct repeat { rota_timer timer; int calls; };
 
