@@ -23,50 +23,55 @@ _Static_assert(ROTA_READ == POLLIN && ROTA_PRIORITY == POLLPRI && ROTA_WRITE == 
 
 /* ---- waiting ---- */
 
-struct fd_wait {
+/* What a task is about to do with a descriptor, and its wait when it must. */
+struct call {
     struct rota__wait wait;    /* first */
-    rota_watcher watcher;
+    rota_watcher watcher;      /* says which descriptor, and what must be ready */
+    void *buf;
+    size_t n;
 };
+
+/* One try of it: what the system answers, -EAGAIN when it must wait. */
+typedef int attempt(const struct call *call);
 
 /* In step 3, or when it is closed: then the watcher is stopped already. */
 static void on_ready(rota_watcher *watcher, unsigned ready, void *arg) {
     (void)ready, (void)arg;
-    rota__wake(ROTA__OF(watcher, struct fd_wait, watcher)->wait.task, 0);
+    rota__wake(ROTA__OF(watcher, struct call, watcher)->wait.task, 0);
 }
 
 static void leave_fd(struct rota__wait *wait) {
-    rota__unwatch(rota__loop_of(wait->task), &((struct fd_wait *)wait)->watcher);
+    rota__unwatch(rota__loop_of(wait->task), &((struct call *)wait)->watcher);
 }
 
-/* Until an event of fd; 0, or an error. The watcher stays until the task runs: a descriptor that is closed in between
- * is told of too. */
-static int wait_for(int fd, unsigned events) {
-    struct fd_wait w;
-    w.wait.leave = leave_fd;
-    w.watcher.fn = on_ready;
-    w.watcher.fd = fd;
-    w.watcher.events = (uint16_t)events;
-    w.watcher.state_ = false;
-    int rc = rota__watch(rota__turning, &w.watcher, false);
+/* Until an event; 0, or an error. The watcher stays until the task runs: a descriptor that is closed in between is told
+ * of too. */
+static int wait_for(struct call *call) {
+    int rc = rota__watch(rota__turning, &call->watcher, false);
     if (rc == 0) {
-        rc = rota__park(&w.wait, ROTA_FOREVER);
-        if (rc == 0 && !w.watcher.state_)
+        rc = rota__park(&call->wait, ROTA_FOREVER);
+        if (rc == 0 && !call->watcher.state_)
             rc = -EBADF;
-        rota__unwatch(rota__turning, &w.watcher);
+        rota__unwatch(rota__turning, &call->watcher);
     }
     return rc;
 }
 
-/* One try of a call: what it answers, -EAGAIN when it must wait for one of events. */
-typedef int attempt(int fd, void *arg, size_t n, unsigned events);
-
 /* The shape of all calls that wait for a descriptor. -EINTR: it may be tried again, in fairness to others. */
-static int until_done(int fd, void *arg, size_t n, unsigned events, attempt *try_once) {
+static ssize_t until_done(int fd, void *buf, size_t n, unsigned events, attempt *try_once) {
+    struct call call;
+    call.wait.leave = leave_fd;
+    call.watcher.fn = on_ready;
+    call.watcher.fd = fd;
+    call.watcher.events = (uint16_t)events;
+    call.watcher.state_ = false;
+    call.buf = buf;
+    call.n = n;
     int rc = rota__enter();
     while (rc == 0) {
-        rc = try_once(fd, arg, n, events);
+        rc = try_once(&call);
         if (rc == -EAGAIN) {
-            rc = wait_for(fd, events);
+            rc = wait_for(&call);
         } else if (rc == -EINTR) {
             rc = rota_yield();
         } else {
@@ -77,16 +82,17 @@ static int until_done(int fd, void *arg, size_t n, unsigned events, attempt *try
     return rc;
 }
 
-/* What fd is ready for of events now; -EAGAIN: for none of them. */
-static int ready_now(int fd, void *arg, size_t n, unsigned events) {
-    struct pollfd p = { .fd = fd, .events = (short)events };
+/* What it is ready for now; -EAGAIN: for nothing that is asked. */
+static int ready_now(const struct call *call) {
+    struct pollfd p = { .fd = call->watcher.fd, .events = (short)call->watcher.events };
+    if (p.fd < 0)
+        return -EBADF; /* poll would skip it */
     int rc = rota__result(poll(&p, 1, 0));
-    (void)arg, (void)n;
-    if (fd < 0 || p.revents & POLLNVAL)
-        return -EBADF; /* poll would skip a negative one */
+    if (p.revents & POLLNVAL)
+        return -EBADF;
     if (rc <= 0)
         return rc < 0 ? rc : -EAGAIN;
-    return (int)rota__readiness((unsigned)p.revents, events);
+    return (int)rota__readiness((unsigned)p.revents, (unsigned)p.events);
 }
 
 /* ---- reading and writing ---- */
@@ -94,17 +100,19 @@ static int ready_now(int fd, void *arg, size_t n, unsigned events) {
 /* What is no socket may block, and has no call that would not: readiness plus one call. A pipe that polls writable has
  * room for PIPE_BUF bytes, so no more are offered. Reading nothing from a socket would wait for the first byte all the
  * same: read(2) does not. */
-static int transfer(int fd, void *buf, size_t n, unsigned direction) {
+static int transfer(const struct call *call) {
     int r = -ENOTSOCK;
-    if (direction == ROTA_WRITE)
-        r = rota__result((int)send(fd, buf, n, MSG_DONTWAIT | MSG_NOSIGNAL));
-    else if (n)
-        r = rota__result((int)recv(fd, buf, n, MSG_DONTWAIT));
+    if (call->watcher.events == ROTA_WRITE)
+        r = rota__result((int)send(call->watcher.fd, call->buf, call->n, MSG_DONTWAIT | MSG_NOSIGNAL));
+    else if (call->n)
+        r = rota__result((int)recv(call->watcher.fd, call->buf, call->n, MSG_DONTWAIT));
     if (r != -ENOTSOCK)
         return r;
-    if (n && (r = ready_now(fd, buf, n, direction)) < 0)
+    if (call->n && (r = ready_now(call)) < 0)
         return r;
-    return rota__result((int)(direction == ROTA_READ ? read(fd, buf, n) : write(fd, buf, n < PIPE_BUF ? n : PIPE_BUF)));
+    if (call->watcher.events == ROTA_READ)
+        return rota__result((int)read(call->watcher.fd, call->buf, call->n));
+    return rota__result((int)write(call->watcher.fd, call->buf, call->n < PIPE_BUF ? call->n : PIPE_BUF));
 }
 
 ssize_t rota_read(int fd, void *buf, size_t n) { return until_done(fd, buf, n, ROTA_READ, transfer); }
@@ -116,15 +124,16 @@ ssize_t rota_write(int fd, const void *buf, size_t n) {
 /* All n bytes. */
 static int transfer_all(int fd, void *buf, size_t n, size_t *done, unsigned direction) {
     size_t sum = 0;
-    int r;
+    ssize_t r;
     do {
         r = until_done(fd, (char *)buf + sum, n - sum, direction, transfer);
-        if (r > 0)
-            sum += (size_t)r;
-    } while (r > 0 && sum < n);
+        if (r <= 0)
+            break;
+        sum += (size_t)r;
+    } while (sum < n);
     if (done)
         *done = sum;
-    return r < 0 ? r : sum < n ? -EPIPE : 0;
+    return r < 0 ? (int)r : sum < n ? -EPIPE : 0;
 }
 
 int rota_read_exact(int fd, void *buf, size_t n, size_t *done) { return transfer_all(fd, buf, n, done, ROTA_READ); }
@@ -137,7 +146,7 @@ int rota_write_all(int fd, const void *buf, size_t n, size_t *done) {
 
 int rota_poll(int fd, unsigned events) {
     if (events - 1 < (ROTA_READ | ROTA_WRITE | ROTA_PRIORITY)) /* all up to that one, but not 0 */
-        return until_done(fd, NULL, 0, events, ready_now);
+        return (int)until_done(fd, NULL, 0, events, ready_now);
     int rc = rota__enter();
     return rc < 0 ? rc : -EINVAL;
 }
@@ -159,11 +168,11 @@ static bool is_transient(int error) {
 /* Asked before, because there is no flag that keeps accept from waiting on a listener that blocks. One beyond the
  * loop's table could never be waited for. With a full table the queue does not get shorter by asking, and its readiness
  * stays: without the pause an acceptor that goes on after -EMFILE would spin. */
-static int accept_once(int fd, void *addr, size_t len, unsigned events) {
-    int client = ready_now(fd, addr, len, events);
+static int accept_once(const struct call *call) {
+    int client = ready_now(call);
     if (client < 0)
         return client;
-    client = rota__result(accept4(fd, addr, (socklen_t *)len, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    client = rota__result(accept4(call->watcher.fd, call->buf, (socklen_t *)call->n, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (client >= 0) {
         rota_fd_slot *slot = rota__slot(rota__turning, client);
         if (slot) {
@@ -183,7 +192,7 @@ static int accept_once(int fd, void *addr, size_t len, unsigned events) {
 }
 
 int rota_accept(int fd, struct sockaddr *addr, socklen_t *len) {
-    return until_done(fd, addr, (uintptr_t)len, ROTA_READ, accept_once);
+    return (int)until_done(fd, addr, (uintptr_t)len, ROTA_READ, accept_once);
 }
 
 /* ---- connect ---- */

@@ -21,7 +21,7 @@
 #include "small/small.h"
 
 enum { BUDGET = 256 };     /* steps of step 1 */
-#define LONGEST_WAIT (86400 * ROTA_S)
+#define LONGEST_WAIT (86400 * ROTA_S) /* of a turn by itself */
 
 _Static_assert(sizeof(rota_loop) <= 384 && sizeof(rota_watcher) <= 24 && sizeof(rota_fd_slot) <= 24 &&
                sizeof(rota_timer) + sizeof(rota_timer *) <= 40, "what the header and the documents say");
@@ -33,7 +33,7 @@ rota_loop *rota__current;
 
 int rota__result(int answer) { return answer < 0 ? -errno : answer; }
 
-int rota__refuse(const rota_loop *loop) { return loop && loop->closed_ ? -ESHUTDOWN : -EINVAL; }
+int rota__refuse(const rota_loop *loop) { return loop && loop->closed_ ? -loop->closed_ : -EINVAL; }
 
 void rota__ring_push(struct rota__link **ring, struct rota__link *link) {
     struct rota__link *last = *ring ? *ring : link;
@@ -70,8 +70,6 @@ int64_t rota_now(void) {
     return t.tv_sec * ROTA_S + t.tv_nsec;
 }
 
-int64_t rota__clock(rota_loop *loop) { return loop->now_ = rota_now(); }
-
 int64_t rota__after(int64_t ns) {
     int64_t when;
     return __builtin_add_overflow(rota_now(), ns > 0 ? ns : 0, &when) ? ROTA_FOREVER : when;
@@ -88,36 +86,41 @@ static void run_ready(rota_loop *loop) {
 
 static bool is_alive(const rota_loop *loop) { return loop->ready_ || loop->timers_ || loop->watchers_; }
 
-/* How long the kernel may wait, in its milliseconds, rounded up: rounding down would find the timer not yet due, and
- * spin until it is. */
-static int poll_timeout(rota_loop *loop, int64_t wait_ns) {
-    int64_t left = rota__timers_next(loop) - rota__clock(loop);
-    if (left > wait_ns)
-        left = wait_ns;
-    if (left <= 0 || loop->stop_ || loop->ready_ || !is_alive(loop))
+/* In the kernel's milliseconds, rounded up: rounding down would find a timer not yet due, and spin until it is. */
+static int64_t milliseconds(int64_t ns) { return ns <= 0 ? 0 : (ns - 1) / ROTA_MS + 1; }
+
+/* How long the kernel may wait. */
+static int poll_timeout(rota_loop *loop, int wait_ms) {
+    int64_t now = rota__clock(loop);
+    if (loop->stop_ || loop->ready_ || !is_alive(loop))
         return 0;
-    return (int)((left - 1) / ROTA_MS) + 1;
+    if (loop->timers_) {
+        int64_t left = milliseconds(loop->memory_.timers[0]->deadline_ - now);
+        if (left < wait_ms)
+            return (int)left;
+    }
+    return wait_ms;
 }
 
-static int turn(rota_loop *loop, int64_t wait_ns) {
+static int turn(rota_loop *loop, int wait_ms) {
     if (!rota__usable(loop, loop))
         return rota__refuse(loop);
     if (rota__turning)
         return -EBUSY;
     rota__turning = loop;
-    loop->busy_ |= ROTA__IN_TURN;
+    loop->turns_ = true;
     rota__clock(loop);
     run_ready(loop);                                        /* 1 run ready work */
-    int rc = rota__dispatch(loop, poll_timeout(loop, wait_ns)); /* 2 poll; 3 dispatch readiness */
+    int rc = rota__dispatch(loop, poll_timeout(loop, wait_ms)); /* 2 poll; 3 dispatch readiness */
     rota__clock(loop);
     rota__timers_fire(loop);                                /* 4 due timers */
-    loop->busy_ &= (uint8_t)~ROTA__IN_TURN;
+    loop->turns_ = false;
     rota__turning = NULL;                                   /* 5 deferred frees: none */
     return rc;
 }
 
 int rota_loop_turn(rota_loop *loop, int64_t wait_ns) {
-    int rc = turn(loop, wait_ns < LONGEST_WAIT ? wait_ns : LONGEST_WAIT);
+    int rc = turn(loop, (int)milliseconds(wait_ns < LONGEST_WAIT ? wait_ns : LONGEST_WAIT));
     if (rc < 0)
         return rc;
     loop->stop_ = false;
@@ -126,7 +129,7 @@ int rota_loop_turn(rota_loop *loop, int64_t wait_ns) {
 
 int rota_loop_run(rota_loop *loop) {
     int rc;
-    while ((rc = turn(loop, LONGEST_WAIT)) == 0) {
+    while ((rc = turn(loop, INT_MAX)) == 0) {
         if (loop->stop_) {
             loop->stop_ = false;
             break;
@@ -153,12 +156,11 @@ int rota_loop_new(rota_loop **out, const rota_loop_options *opt) {
     if (!opt || !opt->loop || !opt->fds || !opt->timers)
         return -EINVAL;
     rota_loop *loop = opt->loop;
-    int epoll = rota__result(epoll_create1(EPOLL_CLOEXEC));
-    if (epoll < 0)
-        return epoll;
     memset(loop, 0, sizeof *loop);
     loop->memory_ = *opt;
-    loop->epoll_ = epoll;
+    loop->epoll_ = rota__result(epoll_create1(EPOLL_CLOEXEC));
+    if (loop->epoll_ < 0)
+        return loop->epoll_;
     rota__clock(loop);
     if (!rota__current)
         rota__current = loop;
@@ -171,12 +173,11 @@ int rota_loop_close(rota_loop *loop) {
         return -EINVAL;
     if (loop->closed_)
         return 0;
-    if (loop->busy_)
+    if (loop->turns_)
         return -EBUSY;
-    loop->busy_ = ROTA__CLOSING;
     if (loop->drain_)
         loop->drain_(loop);
-    loop->closed_ = true;
+    loop->closed_ = ESHUTDOWN;
     memset(loop->memory_.fds, 0, loop->memory_.n_fds * sizeof *loop->memory_.fds);
     (void)close(loop->epoll_);
     if (rota__current == loop)

@@ -26,10 +26,6 @@
 
 /* ---- loop.c ---- */
 
-/* What a loop is busy with: a turn, also while that closes another one, which then turns; its closing, from the
- * beginning of rota_loop_close on. */
-enum { ROTA__IN_TURN = 1, ROTA__CLOSING = 4 };
-
 /* The loop whose turn runs; NULL outside of turns. One at most, but for a loop that is closed in another's turn. */
 extern rota_loop *rota__turning;
 
@@ -52,7 +48,7 @@ static inline __attribute__((always_inline)) bool rota__usable(const rota_loop *
 int rota__refuse(const rota_loop *loop);
 
 /* The clock, read now; also stored as the turn's time. */
-int64_t rota__clock(rota_loop *loop);
+static inline int64_t rota__clock(rota_loop *loop) { return loop->now_ = rota_now(); }
 
 /* `ns` from now (<= 0: now); saturating. */
 int64_t rota__after(int64_t ns);
@@ -69,16 +65,11 @@ int rota__timer_arm(rota_loop *loop, rota_timer *timer, int64_t when);     /* 0 
 void rota__timer_disarm(rota_loop *loop, rota_timer *timer);   /* also of one that is not started */
 void rota__timers_fire(rota_loop *loop);                       /* step 4 */
 
-/* When the first one is due; never negative. */
-static inline int64_t rota__timers_next(const rota_loop *loop) {
-    return loop->timers_ ? loop->memory_.timers[0]->deadline_ : ROTA_FOREVER;
-}
-
 /* ---- watch.c ---- */
 
 /* anew: the kernel is told in any case, and reports everything that is ready now. Not needed by those who have just
  * seen EAGAIN: an event is sure to come once that has changed. */
-int rota__watch(rota_loop *loop, rota_watcher *watcher, bool anew);
+int rota__watch(rota_loop *loop, rota_watcher *watcher, int anew);
 void rota__unwatch(rota_loop *loop, rota_watcher *watcher);     /* also of one that is not started */
 rota_fd_slot *rota__slot(rota_loop *loop, int fd);      /* NULL: the table has no room for it */
 void rota__vacate(rota_loop *loop, int fd);             /* stops and tells its watchers */

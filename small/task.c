@@ -90,24 +90,25 @@ static void watch_time(rota_task *task) {
         rota__timer_disarm(rota__loop_of(task), &task->timer);
 }
 
-static void interrupt(rota_task *task, int value) {
+static void interrupt(rota_task *task) {
     if (task->wait->leave)
         task->wait->leave(task->wait);
-    rota__wake(task, value);
+    rota__wake(task, -ECANCELED);
 }
 
-/* Step 4 took the entry for one that is free now: it stays promised to the task. */
+/* Step 4 took the entry for one that is free now: it stays promised to the task. What waits until a time is a sleeper,
+ * who has nothing to leave. */
 static void time_has_come(rota_timer *timer, void *arg) {
     rota_task *task = ROTA__OF(timer, rota_task, timer);
     rota_loop *loop = arg;
-    int value = 0;
     loop->memory_.n_timers--;
-    if (task->parked.until > task->due) {
-        if (task->due >= 0)
-            judge(task, loop->now_);
-        value = -ECANCELED;
+    if (task->parked.until <= task->due) {
+        rota__wake(task, 0);
+        return;
     }
-    interrupt(task, value);
+    if (task->due >= 0)
+        judge(task, loop->now_);
+    interrupt(task);
 }
 
 void rota__due_changed(rota_task *task) {
@@ -115,7 +116,7 @@ void rota__due_changed(rota_task *task) {
     if (!task->wait)
         return; /* it runs or is ready: its next call will see */
     if (task->due < 0)
-        interrupt(task, -ECANCELED);
+        interrupt(task);
     else
         watch_time(task);
 }
@@ -141,8 +142,9 @@ void rota__wake(rota_task *task, int value) {
 
 int rota__spend(int cost) {
     rota_task *self = rota__running;
-    self->fast = (int8_t)(self->fast - cost);
-    if (self->fast > 0)
+    int left = self->fast - cost;
+    self->fast = (int8_t)left;
+    if (left > 0)
         return 0;
     make_ready(self, 0);
     return switch_away();
@@ -199,7 +201,7 @@ static void finish(rota_task *task, intptr_t value) {
     task->state = ROTA__TASK_DONE;
     loop->memory_.n_timers++;
     loop->live_--;
-    if (task->stops || (loop->busy_ & ROTA__CLOSING && !loop->live_)) /* a turn must not wait for what nobody needs any more */
+    if (task->stops || (loop->shut_ && !loop->live_)) /* a turn must not wait for what nobody needs any more */
         loop->stop_ = true;
     rota__future_end(&task->future, ROTA__FUTURE_SET, 0, value);
     if (!task->handle)
@@ -219,6 +221,7 @@ static void drain(rota_loop *loop) {
     rota_loop *turning = rota__turning;
     rota_task *running = rota__running;
     unsigned left = loop->live_;
+    loop->shut_ = ROTA__SHUT;
     rota__turning = NULL;
     rota__running = NULL;
     for (size_t i = loop->memory_.n_tasks; left > 0;) {
@@ -257,7 +260,7 @@ static void prepare(rota_loop *loop, rota_task *task, rota_fn *fn, void *arg, co
     memset(task, 0, sizeof *task);
     task->context = rota__context_make(top, run_task, arg);
     task->root.deadline_ = opt->timeout < 0 ? 0 : opt->timeout ? rota__after(opt->timeout) : ROTA_FOREVER;
-    task->root.flags_ = loop->busy_ & ROTA__SHUT;
+    task->root.flags_ = loop->shut_;
     task->scope = &task->root;
     task->future.value_ = (intptr_t)opt->result;
     task->entry = fn;

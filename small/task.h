@@ -53,7 +53,7 @@ enum { ROTA__FAST_CALLS = 64, ROTA__FAST = 1, ROTA__REFUSAL = 8 };
 enum {
     ROTA__CANCELLED = 1,                     /* by a call on this level */
     ROTA__EXPIRED = 2,                       /* its own deadline refused or ended a call */
-    ROTA__SHUT = ROTA__CLOSING,              /* a root: the loop closes */
+    ROTA__SHUT = 4,                          /* a root: the loop closes */
     ROTA__SHIELD = 8,
     ROTA__FORCED = ROTA__CANCELLED | ROTA__EXPIRED | ROTA__SHUT
 };

@@ -62,9 +62,9 @@ int rota__timer_arm(rota_loop *loop, rota_timer *timer, int64_t when) {
 }
 
 void rota__timers_fire(rota_loop *loop) {
+    rota_timer *timer;
     loop->floor_ = loop->now_ + 1;
-    while (rota__timers_next(loop) < loop->floor_) {
-        rota_timer *timer = loop->memory_.timers[0];
+    while (loop->timers_ && (timer = loop->memory_.timers[0])->deadline_ < loop->floor_) {
         rota__timer_disarm(loop, timer);
         loop->memory_.n_timers++;
         timer->fn(timer, timer->arg);

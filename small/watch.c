@@ -17,6 +17,9 @@ enum { EVENTS = 32, POLL_ROUNDS = 16 };    /* on the stack; arrays taken in one 
 _Static_assert(ROTA_READ == (int)EPOLLIN && ROTA_PRIORITY == (int)EPOLLPRI && ROTA_WRITE == (int)EPOLLOUT &&
                ROTA_ERROR == (int)EPOLLERR && ROTA_EOF == (int)EPOLLHUP, "readiness is passed on as it is");
 
+/* A watcher has one place in its descriptor's slot, also when it is for both directions. */
+static int side_of(const rota_watcher *w) { return (w->events & ROTA_WRITE) != 0; }
+
 rota_fd_slot *rota__slot(rota_loop *loop, int fd) {
     return (unsigned)fd < loop->memory_.n_fds ? &loop->memory_.fds[fd] : NULL;
 }
@@ -26,31 +29,31 @@ rota_fd_slot *rota__slot(rota_loop *loop, int fd) {
 /* Both directions at once, as Go's poller does: a socket that can be written is news once, and saves the call that
  * would add the other direction later. EEXIST: it is to be asked anew; or the number was closed behind the loop's back,
  * and the same file has come back under it. */
-static int tell_kernel(rota_loop *loop, int fd, rota_fd_slot *slot) {
+static int tell_kernel(const rota_loop *loop, const rota_watcher *w, rota_fd_slot *slot) {
     struct epoll_event event = {
         .events = EPOLLET | EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP,
-        .data.u64 = (uint64_t)slot->generation_ << 32 | (unsigned)fd,
+        .data.u64 = (uint64_t)slot->generation_ << 32 | (unsigned)w->fd,
     };
     int rc, op = EPOLL_CTL_ADD;
-    while ((rc = rota__result(epoll_ctl(loop->epoll_, op, fd, &event))) == -EEXIST && op != EPOLL_CTL_MOD)
+    slot->registered_ = false;
+    while ((rc = rota__result(epoll_ctl(loop->epoll_, op, w->fd, &event))) == -EEXIST && op != EPOLL_CTL_MOD)
         op = EPOLL_CTL_MOD;
-    slot->registered_ = rc == 0;
     return rc;
 }
 
-int rota__watch(rota_loop *loop, rota_watcher *w, bool anew) {
+int rota__watch(rota_loop *loop, rota_watcher *w, int anew) {
     rota_fd_slot *slot = rota__slot(loop, w->fd);
     if (!slot)
         return w->fd < 0 ? -EBADF : -EMFILE;
-    if ((w->events & READ_SIDE && slot->side_[0]) || (w->events & ROTA_WRITE && slot->side_[1]))
+    rota_watcher **place = &slot->side_[side_of(w)];
+    const rota_watcher *other = slot->side_[!side_of(w)];
+    if (*place || (other && other->events & READ_SIDE && w->events & READ_SIDE))
         return -EBUSY;
-    int rc = anew || !slot->registered_ ? tell_kernel(loop, w->fd, slot) : 0;
+    int rc = anew || !slot->registered_ ? tell_kernel(loop, w, slot) : 0;
     if (rc < 0)
         return rc;
-    if (w->events & READ_SIDE)
-        slot->side_[0] = w;
-    if (w->events & ROTA_WRITE)
-        slot->side_[1] = w;
+    slot->registered_ = true;
+    *place = w;
     w->state_ = true;
     loop->watchers_++;
     return 0;
@@ -59,21 +62,9 @@ int rota__watch(rota_loop *loop, rota_watcher *w, bool anew) {
 void rota__unwatch(rota_loop *loop, rota_watcher *w) {
     if (!w->state_)
         return;
-    rota_fd_slot *slot = &loop->memory_.fds[w->fd];
-    if (slot->side_[0] == w)
-        slot->side_[0] = NULL;
-    if (slot->side_[1] == w)
-        slot->side_[1] = NULL;
+    loop->memory_.fds[w->fd].side_[side_of(w)] = NULL;
     w->state_ = false;
     loop->watchers_--;
-}
-
-/* Not inlined: twice of this is more than two calls. */
-static __attribute__((noinline)) void tell_closed(rota_loop *loop, rota_watcher *w) {
-    if (!w)
-        return;
-    rota__unwatch(loop, w);
-    w->fn(w, ROTA_CLOSED, w->arg);
 }
 
 /* Ends the waits on a slot, one after the other, because the first to be told may stop the other; then makes it a new
@@ -82,8 +73,13 @@ void rota__vacate(rota_loop *loop, int fd) {
     rota_fd_slot *slot = rota__slot(loop, fd);
     if (!slot)
         return;
-    tell_closed(loop, slot->side_[0]);
-    tell_closed(loop, slot->side_[1]);
+    for (int side = 0; side < 2; side++) {
+        rota_watcher *w = slot->side_[side];
+        if (w) {
+            rota__unwatch(loop, w);
+            w->fn(w, ROTA_CLOSED, w->arg);
+        }
+    }
     slot->generation_++;
     slot->registered_ = false;
 }
@@ -100,11 +96,11 @@ unsigned rota__readiness(unsigned events, unsigned wanted) {
 }
 
 /* Tells who is on that side of an event's descriptor. Who reads may have closed it, or stopped who writes: so each side
- * is looked up anew. A watcher that is on both is told as a reader. */
+ * is looked up anew. */
 static void tell(rota_loop *loop, const struct epoll_event *event, int side) {
-    rota_fd_slot *slot = &loop->memory_.fds[(uint32_t)event->data.u64];
+    rota_fd_slot *slot = &loop->memory_.fds[(int)event->data.u64];
     rota_watcher *w = slot->side_[side];
-    if (slot->generation_ != event->data.u64 >> 32 || !w || (side && w->events & READ_SIDE))
+    if (slot->generation_ != event->data.u64 >> 32 || !w)
         return;
     unsigned ready = rota__readiness(event->events, w->events);
     if (ready)
@@ -115,12 +111,11 @@ static void tell(rota_loop *loop, const struct epoll_event *event, int side) {
  * deadlines, and with thousands of busy descriptors none waits for many turns. */
 int rota__dispatch(rota_loop *loop, int timeout_ms) {
     struct epoll_event events[EVENTS];
-    int n, side = 0, rounds = POLL_ROUNDS;
+    int n, rounds = POLL_ROUNDS;
     do {
         n = rota__result(epoll_wait(loop->epoll_, events, EVENTS, timeout_ms));
-        struct epoll_event *event = events;
-        for (int i = n; i > 0; event += side, i -= side, side = !side)
-            tell(loop, event, side);
+        for (int i = 0; i / 2 < n; i++)
+            tell(loop, &events[i / 2], i % 2);
         timeout_ms = 0;
     } while (n == EVENTS && --rounds);
     return n >= 0 || n == -EINTR ? 0 : n;
@@ -136,7 +131,7 @@ void rota_watcher_init(rota_watcher *w, int fd, unsigned events,
     w->arg = arg;
     w->fd = fd;
     w->events = (uint16_t)events;
-    w->state_ = 0;
+    w->state_ = false;
 }
 
 /* Anew, because nobody tells the loop what a callback has read. */

@@ -67,6 +67,25 @@ Test(small_watch, both_directions_have_a_watcher_each) {
     close_loop();
 }
 
+Test(small_watch, every_two_interests_share_a_descriptor_unless_they_share_a_direction) {
+    enum { READS = ROTA_READ | ROTA_PRIORITY };
+    open_loop();
+    for (unsigned a = 1; a <= 7; a++)
+        for (unsigned b = 1; b <= 7; b++) {
+            rota_watcher first, second;
+            bool shared = (a & READS && b & READS) || a & b & ROTA_WRITE;
+            rota_watcher_init(&first, fds[0], a, notes, &r);
+            rota_watcher_init(&second, fds[0], b, notes, &w);
+            cr_expect_eq(rota_watcher_start(loop, &first), 0);
+            cr_expect_eq(rota_watcher_start(loop, &second), shared ? -EBUSY : 0, "%u beside %u", b, a);
+            cr_expect_eq(rota_watcher_stop(loop, &first), 0);
+            cr_expect_eq(rota_watcher_start(loop, &first), 0, "%u after %u", a, b);
+            cr_expect_eq(rota_watcher_stop(loop, &second), 0);
+            cr_expect_eq(rota_watcher_stop(loop, &first), 0);
+        }
+    close_loop();
+}
+
 Test(small_watch, the_end_is_told) {
     rota_watcher watcher;
     open_loop();

@@ -150,7 +150,7 @@ typedef struct rota_watcher {
     void *arg;                   /* yours */
     int fd;                      /* read only after init */
     uint16_t events;             /* read only after init: ROTA_READ | ROTA_WRITE | ROTA_PRIORITY */
-    uint16_t state_;
+    bool state_;
 } rota_watcher;
 
 ROTA_API void rota_watcher_init(rota_watcher *watcher, int fd, unsigned events,
@@ -217,8 +217,10 @@ struct rota_loop {
     unsigned timers_, watchers_;       /* that are started */
     uint32_t sequence_;                /* of timers: how many were started */
     int epoll_;
-    bool closed_, stop_;
-    uint8_t busy_;                     /* ROTA__IN_TURN, ROTA__CLOSING */
+    uint8_t closed_;                   /* ESHUTDOWN, once it is closed */
+    bool stop_;                        /* at the end of this turn */
+    bool turns_;                       /* it is in a turn, also while that closes another loop, which then turns */
+    uint8_t shut_;                     /* ROTA__SHUT, from the beginning of its closing on: for the levels of its tasks */
     unsigned live_;                    /* tasks that have not ended */
     void *context_;                    /* where the loop's own stack stands while a task runs */
     struct rota__link *spare_;         /* a ring of control blocks whose stacks are free again */
