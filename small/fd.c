@@ -34,10 +34,12 @@ struct call {
 /* One try of it: what the system answers, -EAGAIN when it must wait. */
 typedef int attempt(const struct call *call);
 
-/* In step 3, or when it is closed: then the watcher is stopped already. */
+/* In step 3, or when it is closed: then the watcher is stopped already. The task may have been woken before. */
 static void on_ready(rota_watcher *watcher, unsigned ready, void *arg) {
+    rota_task *task = ROTA__OF(watcher, struct call, watcher)->wait.task;
     (void)ready, (void)arg;
-    rota__wake(ROTA__OF(watcher, struct call, watcher)->wait.task, 0);
+    if (task->wait)
+        rota__wake(task, 0);
 }
 
 static void leave_fd(struct rota__wait *wait) {

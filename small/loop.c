@@ -21,7 +21,7 @@
 #include "small/small.h"
 
 enum { BUDGET = 256 };     /* steps of step 1 */
-#define LONGEST_WAIT (86400 * ROTA_S) /* of a turn by itself */
+#define LONGEST_WAIT (86400 * ROTA_S) /* of rota_loop_turn */
 
 _Static_assert(sizeof(rota_loop) <= 384 && sizeof(rota_watcher) <= 24 && sizeof(rota_fd_slot) <= 24 &&
                sizeof(rota_timer) + sizeof(rota_timer *) <= 40, "what the header and the documents say");

@@ -67,8 +67,8 @@ void rota__timers_fire(rota_loop *loop);                       /* step 4 */
 
 /* ---- watch.c ---- */
 
-/* anew: the kernel is told in any case, and reports everything that is ready now. Not needed by those who have just
- * seen EAGAIN: an event is sure to come once that has changed. */
+/* anew (0 or 1): the kernel is told in any case, and reports everything that is ready now. Not needed by those who have
+ * just seen EAGAIN: an event is sure to come once that has changed. */
 int rota__watch(rota_loop *loop, rota_watcher *watcher, int anew);
 void rota__unwatch(rota_loop *loop, rota_watcher *watcher);     /* also of one that is not started */
 rota_fd_slot *rota__slot(rota_loop *loop, int fd);      /* NULL: the table has no room for it */

@@ -133,8 +133,6 @@ int rota__park(struct rota__wait *wait, int64_t until) {
 }
 
 void rota__wake(rota_task *task, int value) {
-    if (!task->wait)
-        return;
     task->wait = NULL;
     rota__timer_disarm(rota__loop_of(task), &task->timer);
     make_ready(task, value);
@@ -186,9 +184,11 @@ int rota_sleep(int64_t ns) {
 
 /* ---- the end of a task ---- */
 
-static void free_block(rota_loop *loop, rota_task *task) {
+static void free_block(rota_task *task) {
+    rota_loop *loop = rota__loop_of(task);
     task->state = ROTA__TASK_FREE;
-    rota__ring_push(&loop->spare_, &task->ready.link_);
+    task->ready.link_.next_ = loop->spare_;
+    loop->spare_ = &task->ready.link_;
 }
 
 /* The stack that it still stands on may be another task's when switch_away has left it, and not before. */
@@ -201,11 +201,11 @@ static void finish(rota_task *task, intptr_t value) {
     task->state = ROTA__TASK_DONE;
     loop->memory_.n_timers++;
     loop->live_--;
-    if (task->stops || (loop->shut_ && !loop->live_)) /* a turn must not wait for what nobody needs any more */
+    if (task->stops || loop->shut_) /* a turn must not wait for what nobody needs any more */
         loop->stop_ = true;
     rota__future_end(&task->future, ROTA__FUTURE_SET, 0, value);
     if (!task->handle)
-        free_block(loop, task);
+        free_block(task);
     (void)switch_away();
 }
 
@@ -245,30 +245,48 @@ static bool stacks_are_sound(const rota_loop_options *memory) {
            (((uintptr_t)memory->stacks | memory->stack_size) & 15) == 0;
 }
 
-/* A stack that nobody uses: there is one. Those that were never used are taken from the last one down. */
+/* A stack that nobody uses: there is one. Those that were used before come first, the last of them foremost: what it
+ * touches is in memory. Those that were never used are taken from the last one down. */
 static rota_task *take_block(rota_loop *loop) {
-    if (loop->spare_)
-        return (rota_task *)rota__ring_pop(&loop->spare_);
+    rota_task *spare = (rota_task *)loop->spare_; /* its first member */
+    if (spare) {
+        loop->spare_ = spare->ready.link_.next_;
+        return spare;
+    }
     return block_before(&loop->memory_, loop->memory_.n_tasks--);
 }
 
-/* The copy of its argument lies below its block, and its stack below that. */
-static void prepare(rota_loop *loop, rota_task *task, rota_fn *fn, void *arg, const rota_spawn_options *opt) {
-    char *top = (char *)task - ((opt->arg_size + 15) & ~(size_t)15);
-    if (opt->arg_size)
-        arg = memcpy(top, arg, opt->arg_size);
-    memset(task, 0, sizeof *task);
-    task->context = rota__context_make(top, run_task, arg);
-    task->root.deadline_ = opt->timeout < 0 ? 0 : opt->timeout ? rota__after(opt->timeout) : ROTA_FOREVER;
-    task->root.flags_ = loop->shut_;
-    task->scope = &task->root;
-    task->future.value_ = (intptr_t)opt->result;
+/* Makes it a task of the loop: all that holds before its first step, but for its stack and deadline. Field by field,
+ * since a call of memset would have spawn keep its arguments in saved registers. */
+static void enlist(rota_loop *loop, rota_task *task, rota_fn *fn, const rota_spawn_options *opt, bool handle) {
+    loop->memory_.n_timers--;
+    loop->live_++;
+    loop->drain_ = drain;
+    task->wait = NULL;
     task->entry = fn;
+    task->timer.place_ = 0;
     task->timer.fn = time_has_come;
     task->timer.arg = loop;
+    task->scope = &task->root;
+    task->root.outer_ = NULL;
+    task->root.flags_ = loop->shut_;
+    task->future.waiters_ = NULL;
+    task->future.value_ = (intptr_t)opt->result;
     task->state = ROTA__TASK_LIVE;
+    task->handle = handle;
+    task->stops = false;
     *canary_of(loop, task) = task;
+}
+
+/* The copy of its argument lies below its block, and its stack below that. */
+static void prepare(rota_task *task, void *arg, const rota_spawn_options *opt) {
+    void *top = task;
+    if (opt->arg_size)
+        arg = top = memcpy((char *)task - ((opt->arg_size + 15) & ~(size_t)15), arg, opt->arg_size);
+    task->context = rota__context_make(top, run_task, arg);
+    task->root.deadline_ = opt->timeout < 0 ? 0 : opt->timeout ? rota__after(opt->timeout) : ROTA_FOREVER;
     rota__due_changed(task);
+    make_ready(task, 0);
 }
 
 static int spawn(rota_task **out, rota_fn *fn, void *arg, const rota_spawn_options *opt, rota_loop *loop) {
@@ -285,15 +303,10 @@ static int spawn(rota_task **out, rota_fn *fn, void *arg, const rota_spawn_optio
     if (!loop->memory_.n_timers)
         return -ENOMEM;
     rota_task *task = take_block(loop);
-    prepare(loop, task, fn, arg, opt);
-    loop->memory_.n_timers--;
-    loop->live_++;
-    loop->drain_ = drain;
-    if (out) {
-        task->handle = true;
+    enlist(loop, task, fn, opt, out);
+    if (out)
         *out = task;
-    }
-    make_ready(task, 0);
+    prepare(task, arg, opt);
     return 0;
 }
 
@@ -317,7 +330,7 @@ void rota_task_release(rota_task *task) {
         return;
     task->handle = false;
     if (task->state == ROTA__TASK_DONE)
-        free_block(rota__loop_of(task), task);
+        free_block(task);
 }
 
 int rota_cancel(rota_task *task, const char *reason) {

@@ -72,8 +72,7 @@ int rota__enter(void);
  * deadline passed. Only straight after rota__enter gave 0. */
 int rota__park(struct rota__wait *wait, int64_t until);
 
-/* Makes a parked task ready; nothing for one that was woken before: the first one wins. The wait must be out of its
- * ring. */
+/* Makes a parked task ready. The wait must be out of its ring. */
 void rota__wake(rota_task *task, int value);
 
 /* The end of a call of the running task that did not park, or was refused: it costs so many of its 64 fast calls. When

@@ -22,15 +22,15 @@ sys.path.insert(0, os.path.join(source, 'bench'))
 from footprint import COUNTED   # noqa: E402
 
 BUDGETS = {   # object: x86-64, AArch64
-    'fd': (1968, 2160),
+    'fd': (1888, 2048),
     'future': (560, 656),
-    'loop': (1072, 1392),
+    'loop': (1072, 1360),
     'scope': (480, 592),
-    'task': (1992, 2464),
-    'timers': (464, 656),
-    'watch': (928, 1216),
-    'program callbacks': (1792, 2288),
-    'program tasks': (4400, 5312),
+    'task': (1968, 2368),
+    'timers': (464, 624),
+    'watch': (896, 1136),
+    'program callbacks': (1744, 2144),
+    'program tasks': (4256, 5000),
 }
 ALLOWED = set('''accept4 bind clock_gettime close connect epoll_create1 epoll_ctl epoll_wait fcntl fcntl64 getsockopt
                  htons inet_pton listen memcpy memset poll read recv send setsockopt socket write __errno_location

@@ -182,7 +182,7 @@ ROTA_API int rota_fd_forget(rota_loop *loop, int fd);
 
 /* What is known of a descriptor: private. 24 bytes for each that the table has room for. */
 typedef struct rota_fd_slot {
-    rota_watcher *side_[2];      /* who reads, who writes */
+    rota_watcher *side_[2];      /* who only reads; who writes, and may read, too */
     uint32_t generation_;        /* tells events of a descriptor from those of the one that had its number before */
     bool registered_;            /* the kernel was told */
 } rota_fd_slot;
@@ -220,10 +220,10 @@ struct rota_loop {
     uint8_t closed_;                   /* ESHUTDOWN, once it is closed */
     bool stop_;                        /* at the end of this turn */
     bool turns_;                       /* it is in a turn, also while that closes another loop, which then turns */
-    uint8_t shut_;                     /* ROTA__SHUT, from the beginning of its closing on: for the levels of its tasks */
+    uint8_t shut_;                     /* ROTA__SHUT from the beginning of its closing on: for its tasks' levels */
     unsigned live_;                    /* tasks that have not ended */
     void *context_;                    /* where the loop's own stack stands while a task runs */
-    struct rota__link *spare_;         /* a ring of control blocks whose stacks are free again */
+    struct rota__link *spare_;         /* control blocks whose stacks are free again, one behind the other */
     /* What the options say, but for what is counted down: n_timers, the entries that are promised to nobody (to no
      * started timer, to no task that lives), and n_tasks, the stacks that were never used. */
     rota_loop_options memory_;
