@@ -66,6 +66,27 @@ TASK_TEST(arguments_are_copied_to_the_stack) {
     return 0;
 }
 
+TASK_TEST(the_stack_that_was_left_last_serves_the_next_task_as_a_new_one) {
+    rota_task *expired, *cancelled, *next, *after;
+    intptr_t result;
+    (void)arg;
+    cr_expect_eq(rota_spawn(&expired, sleep_ms, (void *)1000, &(rota_spawn_options){ .timeout = ROTA_MS }), 0);
+    cr_expect_eq(rota_spawn(&cancelled, sleep_ms, (void *)1000, NULL), 0);
+    cr_expect_eq(rota_join(expired, &result), 0);
+    cr_expect_eq(result, -ETIMEDOUT);
+    cr_expect_eq(rota_cancel(cancelled, NULL), 0);
+    cr_expect_eq(rota_join(cancelled, &result), 0);
+    cr_expect_eq(result, -ECANCELED);
+    cr_expect_eq(rota_spawn(&next, sleep_ms, (void *)1000, NULL), 0);
+    cr_expect_eq(rota_spawn(&after, sleep_ms, (void *)1000, NULL), 0);
+    cr_expect(next == cancelled && after == expired);
+    cr_expect_eq(rota_join(next, &result), 0);
+    cr_expect_eq(result, 0);
+    cr_expect_eq(rota_join(after, &result), 0);
+    cr_expect_eq(result, 0);
+    return 0;
+}
+
 TASK_TEST(the_result_goes_where_it_was_asked_for) {
     intptr_t slot = 7;
     (void)arg;
