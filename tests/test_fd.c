@@ -100,8 +100,12 @@ Task_test(fd, lengths_at_the_limits) {
     static struct iovec iov[IOV_MAX + 1];
     static char bytes[IOV_MAX + 1];
     tcp_pair(sv);
-    cr_expect_eq(rota_read(sv[0], NULL, 0), 0, "must not wait for data");
-    cr_expect_eq(rota_write(sv[0], NULL, 0), 0);
+    for (int known = 0; known < 2; known++) {
+        cr_expect_eq(rota_read(sv[0], NULL, 0), 0, "must not wait for data");
+        cr_expect_eq(rota_write(sv[0], NULL, 0), 0);
+        cr_expect_eq(rota_try_read(sv[0], NULL, 0), 0);
+        cr_expect_eq(rota_try_write(sv[0], NULL, 0), 0);
+    }
     cr_expect_eq(rota_readv(sv[0], NULL, 0), 0);
     cr_expect_eq(rota_writev(sv[0], NULL, 0), 0);
     cr_expect_eq(rota_readv(sv[0], iov, -1), -EINVAL);
@@ -193,6 +197,37 @@ Test(fd, interruptions_are_not_seen) {
 }
 
 /* ---- waiting, and how it ends ---- */
+
+static intptr_t do_readv(void *arg) {
+    struct io *io = arg;
+    struct iovec iov[] = {{io->buf, 1}, {(char *)io->buf + 1, io->n - 1}};
+    return rota_readv(io->fd, iov, 2);
+}
+
+/* As when another process, with which the descriptor is shared, was faster. */
+Task_test(fd, news_that_comes_to_nothing_is_waited_out) {
+    rota_fn *const reads[] = {do_read, do_readv, do_read_exact};
+    int sv[2];
+    char buf[2];
+    for (int i = 0; i < 12; i++) {
+        (i < 6 ? unix_pair : tcp_pair)(sv);
+        if (i / 3 % 2) /* the loop knows the socket */
+            cr_expect_eq(rota_try_read(sv[0], buf, 1), -EAGAIN);
+        struct io io = {.fd = sv[0], .buf = buf, .n = 2};
+        rota_task *reader = start(reads[i % 3], &io);
+        struct rota__fd *slot = rota__fd_find(&rota_loop_current()->fds, sv[0]);
+        for (int round = 0; round < 3; round++) {
+            rota__fd_event(rota_loop_current(), sv[0], slot->generation, ROTA_READ); /* what step 3 does */
+            cr_expect_eq(rota_sleep(ROTA_MS), 0);
+            cr_expect(!rota_task_done(reader));
+        }
+        cr_expect_eq(write(sv[1], "xy", 2), 2);
+        cr_expect_eq(finish(reader), i % 3 < 2 ? 2 : 0);
+        rota_close(sv[0]);
+        close(sv[1]);
+    }
+    return 0;
+}
 
 Task_test(fd, second_reader_is_refused) {
     int sv[2];
@@ -529,16 +564,38 @@ static intptr_t count_ten(void *arg) {
     return 0;
 }
 
-Task_test(fd, a_busy_reader_lets_others_run) {
-    int fd = open("/dev/zero", O_RDONLY), others = 0;
-    char c;
+enum { BUSY_CALLS = 64 * 12 }; /* each 64 of them yield */
+
+static intptr_t busy_call(intptr_t (*call)(int fd), int fd) {
+    int others = 0;
     rota_task *task;
     cr_expect_eq(rota_spawn(&task, count_ten, &others, NULL), 0);
-    for (int i = 0; i < 64 * 12; i++)
-        cr_expect_eq(rota_read(fd, &c, 1), 1);
+    for (int i = 0; i < BUSY_CALLS; i++)
+        cr_expect_eq(call(fd), 1);
     cr_expect_eq(others, 10);
     cr_expect_eq(finish(task), 0);
-    rota_close(fd);
+    return rota_close(fd);
+}
+
+static intptr_t read_one(int fd) {
+    char c;
+    return rota_read(fd, &c, 1);
+}
+
+static intptr_t write_one(int fd) { return rota_write(fd, "x", 1); }
+
+Task_test(fd, a_busy_reader_lets_others_run) { return busy_call(read_one, open("/dev/zero", O_RDONLY)); }
+
+Task_test(fd, a_busy_user_of_a_socket_lets_others_run) {
+    static const char bytes[BUSY_CALLS];
+    int sv[2];
+    tcp_pair(sv);
+    cr_expect_eq(write(sv[1], bytes, sizeof bytes), (ssize_t)sizeof bytes);
+    cr_expect_eq(busy_call(read_one, sv[0]), 0);
+    close(sv[1]);
+    tcp_pair(sv);
+    cr_expect_eq(busy_call(write_one, sv[0]), 0);
+    close(sv[1]);
     return 0;
 }
 
@@ -729,6 +786,27 @@ Task_test(fd, poll_tells_the_truth) {
     cr_expect_eq(finish(poller) & ROTA_READ, ROTA_READ);
     cr_expect_eq(rota_read(sv[0], buf, 4), 0);
     rota_close(sv[0]);
+    return 0;
+}
+
+/* Of a descriptor on which only a reader has waited so far. */
+Task_test(fd, poll_for_both_directions) {
+    static char bytes[1 << 16];
+    int sv[2];
+    unix_pair(sv);
+    struct io r = {.fd = sv[0], .buf = bytes, .n = 1}, p = {.fd = sv[0], .n = ROTA_READ | ROTA_WRITE};
+    rota_task *task = start(do_read, &r);
+    cr_expect_eq(write(sv[1], "x", 1), 1);
+    cr_expect_eq(finish(task), 1);
+    while (send(sv[0], bytes, sizeof bytes, MSG_DONTWAIT) > 0)
+        ;
+    task = start(do_poll, &p);
+    cr_expect(!rota_task_done(task));
+    while (recv(sv[1], bytes, sizeof bytes, MSG_DONTWAIT) > 0)
+        ;
+    cr_expect_eq(finish(task), ROTA_WRITE);
+    rota_close(sv[0]);
+    close(sv[1]);
     return 0;
 }
 

@@ -115,6 +115,61 @@ Task_test(park, a_yield_goes_behind_what_is_queued_however_much_that_is) {
     return 0;
 }
 
+static intptr_t yield_twice(void *unused) {
+    (void)unused;
+    return rota_yield() < 0 || rota_yield() < 0;
+}
+
+/* The same with a task at the head of the queue, to which the yield could switch straight away. */
+Task_test(park, a_yield_to_a_task_goes_behind_all_that_is_queued_too) {
+    static rota_soon flood[MORE_THAN_THE_RING_HOLDS];
+    rota_task *task;
+    cr_expect_eq(rota_spawn(&task, yield_twice, NULL, NULL), 0);
+    cr_expect_eq(rota_yield(), 0); /* it has begun, and is the only one that is queued */
+    for (int i = 0; i < MORE_THAN_THE_RING_HOLDS; i++) {
+        rota_soon_init(&flood[i], run_in_order, (void *)(intptr_t)i);
+        cr_expect_eq(rota_soon_start(rota_loop_current(), &flood[i]), 0);
+    }
+    cr_expect_eq(rota_yield(), 0);
+    cr_expect_eq(flood_ran, MORE_THAN_THE_RING_HOLDS);
+    return rota_join(task, NULL);
+}
+
+/* A callback that fills the ring, whose last place is that of the task that it wakes, and goes on behind the ring. */
+struct filling {
+    rota_soon soon, before[ROTA__READY_FIRST - 1], behind[10];
+    rota_future future;
+};
+
+static void fill_ring_and_wake(rota_soon *soon, void *arg) {
+    struct filling *f = arg;
+    int n = 0;
+    (void)soon;
+    for (int i = 0; i < ROTA__READY_FIRST - 1; i++, n++) {
+        rota_soon_init(&f->before[i], run_in_order, (void *)(intptr_t)n);
+        cr_expect_eq(rota_soon_start(rota_loop_current(), &f->before[i]), 0);
+    }
+    cr_expect_eq(rota_future_set(&f->future, 0), 0);
+    for (int i = 0; i < 10; i++, n++) {
+        rota_soon_init(&f->behind[i], run_in_order, (void *)(intptr_t)n);
+        cr_expect_eq(rota_soon_start(rota_loop_current(), &f->behind[i]), 0);
+    }
+}
+
+Task_test(park, a_yield_from_the_last_place_of_the_ring_goes_behind_what_is_queued) {
+    static struct filling f;
+    rota_loop *loop = rota_loop_current();
+    rota_future_init(&f.future);
+    rota_soon_init(&f.soon, fill_ring_and_wake, &f);
+    cr_expect_eq(rota_soon_start(loop, &f.soon), 0);
+    cr_expect_eq(rota_future_await(&f.future, NULL), 0);
+    cr_expect_eq(flood_ran, ROTA__READY_FIRST - 1);
+    cr_expect(rota__ready_in_ring(&loop->ready) == 0 && !rota__ready_empty(&loop->ready));
+    cr_expect_eq(rota_yield(), 0);
+    cr_expect_eq(flood_ran, ROTA__READY_FIRST - 1 + 10);
+    return 0;
+}
+
 Task_test(park, a_yield_to_nobody_is_a_step) {
     rota_counters before, after;
     cr_expect_eq(rota_loop_counters(rota_loop_current(), &before), 0);

@@ -151,20 +151,43 @@ Test(ready, positions_may_wrap, .init = begin, .fini = end) {
         cr_assert_eq(pop(), i == 50 ? &q.hole : &entries[i]);
 }
 
-/* Against an array: random pushes, pops, removals, growth with and without memory. */
 /* Of a ring with room for many, few places are used as long as few entries are ready at a time. */
 Test(ready, rewound_it_begins_at_its_first_place, .init = begin, .fini = end) {
-    static rota_ready entries[2];
+    static rota_ready entries[3];
     push_all(entries, 2);
     cr_assert_eq(pop(), &entries[0]);
     rota__ready_rewind(&q);
     cr_assert_eq(pop(), &entries[1], "nothing is lost where there is something");
     rota__ready_rewind(&q);
-    push_all(entries, 1);
-    cr_expect_eq(q.ring[0], &entries[0]);
-    cr_assert_eq(pop(), &entries[0]);
+    cr_expect(rota__ready_empty(&q));
+    push_all(&entries[2], 1);
+    cr_expect_eq(q.ring[0], &entries[2]);
+    cr_assert_eq(pop(), &entries[2]);
+    cr_expect_null(pop());
 }
 
+/* What a task that yields does, if it is the only one or takes the place of the next one. */
+Test(ready, yielding_keeps_the_order_and_is_a_step, .init = begin, .fini = end) {
+    static rota_ready entries[RING + 1];
+    rota__ready_step(&q);
+    cr_expect(rota__ready_empty(&q));
+    cr_expect_eq(q.head, 1u);
+    for (int n = 1; n <= RING; n += n < 3 ? 1 : RING - 3) {
+        uint32_t begun = q.head;
+        push_all(entries, n);
+        for (int i = 0; i <= n; i++) {
+            cr_assert_eq(rota__ready_first(&q), &entries[i]);
+            rota__ready_exchange(&q, &entries[(i + n) % (n + 1)]);
+            cr_assert_eq(rota__ready_count(&q), (size_t)n);
+        }
+        cr_expect_eq(q.head, begun + (uint32_t)n + 1);
+        for (int i = 0; i < n; i++)
+            cr_assert_eq(pop(), &entries[i]);
+        cr_expect_null(pop());
+    }
+}
+
+/* Against an array: random pushes, pops, removals, growth with and without memory. */
 Test(ready, behaves_like_a_list, .init = begin, .fini = end) {
     enum { N = 400 };
     static rota_ready entries[N];

@@ -504,9 +504,49 @@ static intptr_t tries_and_yields(void *arg) {
     return 0;
 }
 
-Test(regress, trying_and_yielding_by_turns) {
+static char much[1 << 16];
+
+static void drain_pair(void) {
+    while (recv(pair[0], much, sizeof much, MSG_DONTWAIT) > 0)
+        ;
+}
+
+static intptr_t drains_later(void *arg) {
+    (void)arg;
+    cr_expect_eq(rota_yield(), 0);
+    drain_pair();
+    return 0;
+}
+
+static ssize_t fill_pair(void) {
+    ssize_t r;
+    while ((r = rota_try_write(pair[1], much, sizeof much)) > 0)
+        ;
+    return r;
+}
+
+static intptr_t tries_to_write_and_yields(void *arg) {
+    (void)arg;
+    cr_expect_eq(fill_pair(), -EAGAIN);
+    cr_expect_eq(rota_spawn(NULL, drains_later, NULL, NULL), 0);
+    cr_expect_gt(rota_write(pair[1], much, sizeof much), 0); /* the kernel knows it from here on */
+    ssize_t r = fill_pair();
+    cr_expect_eq(r, -EAGAIN);
+    cr_expect_eq(rota_spawn(NULL, drains_later, NULL, NULL), 0);
+    for (int i = 0; i < 10000 && r == -EAGAIN; i++) {
+        cr_expect_eq(rota_yield(), 0);
+        r = rota_try_write(pair[1], much, 1);
+    }
+    cr_expect_eq(r, 1);
+    return 0;
+}
+
+static void in_a_pair(rota_fn *fn) {
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-    cr_expect_eq(rota_run(tries_and_yields, NULL, NULL, NULL), 0);
+    cr_expect_eq(rota_run(fn, NULL, NULL, NULL), 0);
     close(pair[0]);
     close(pair[1]);
 }
+
+Test(regress, trying_and_yielding_by_turns) { in_a_pair(tries_and_yields); }
+Test(regress, trying_to_write_and_yielding_by_turns) { in_a_pair(tries_to_write_and_yields); }

@@ -519,6 +519,9 @@ Task_test(task, a_large_argument_takes_no_stack_from_the_next_task) {
         cr_expect_neq(v, (intptr_t)big);
         cr_expect_eq(rota_spawn(&t, use_much_stack, (void *)30, NULL), 0);
         cr_expect_eq(rota_join(t, NULL), 0);
+        cr_expect_eq(rota_spawn(NULL, return_arg, big, &(rota_spawn_options){ .arg_size = sizeof big }), 0);
+        cr_expect_eq(rota_spawn(&t, use_much_stack, (void *)30, NULL), 0); /* begins when that one has ended */
+        cr_expect_eq(rota_join(t, NULL), 0);
     }
     return 0;
 }
@@ -1097,17 +1100,56 @@ Task_test(task, those_that_end_at_once_share_a_stack) {
     return 0;
 }
 
-/* One that begins later is promised a stack, which no other task may take meanwhile. */
+/* One that begins later is promised a stack, which no other task may take meanwhile, whatever it is that it needs. In
+ * each round all stacks that there are go to tasks of one kind, and then ten of another kind are spawned. */
 Task_test(task, a_promised_stack_is_there) {
-    rota_task *first[BURST], *second[BURST];
+    enum { KINDS = 3, MORE = 10, MOST = KINDS * KINDS * MORE };
+    static char bytes[100];
     intptr_t result = 0;
-    spawn_burst(first, where_twice, NULL);
-    cr_expect_eq(join_burst(first), 0);
-    spawn_burst(first, where_twice, NULL);
-    spawn_burst(second, where_twice, &(rota_spawn_options){ .result = &result });
-    cr_expect_eq(rota_yield(), 0);
-    cr_expect_eq(join_burst(first), 0);
-    cr_expect_eq(join_burst(second), 0);
+    const rota_spawn_options kinds[KINDS] = {
+        { .name = "usual" }, { .result = &result }, { .arg_size = sizeof bytes }
+    };
+    rota_task *tasks[MOST];
+    intptr_t at[MOST];
+    for (int pair = 0; pair < KINDS * KINDS; pair++) {
+        int all = (pair + 1) * MORE;
+        for (int i = 0; i < all; i++)
+            cr_expect_eq(rota_spawn(&tasks[i], where_twice, bytes,
+                                    &kinds[i < all - MORE ? pair / KINDS : pair % KINDS]), 0);
+        for (int i = 0; i < all; i++) {
+            cr_expect_eq(rota_join(tasks[i], &at[i]), 0);
+            cr_expect_neq(at[i], -1);
+            for (int k = 0; k < i; k++)
+                cr_expect_neq(at[k], at[i]);
+        }
+    }
+    return 0;
+}
+
+static bool chain_stops;
+
+static void stop_chain(rota_timer *timer, void *arg) {
+    (void)timer, (void)arg;
+    chain_stops = true;
+}
+
+static intptr_t spawn_successor(void *links) {
+    ++*(int *)links;
+    if (!chain_stops)
+        cr_expect_eq(rota_spawn(NULL, spawn_successor, links, NULL), 0);
+    return 0;
+}
+
+/* Of those that begin where the last one has ended each is a step: the turn ends, and what is due comes. */
+Task_test(task, those_that_end_at_once_are_steps) {
+    rota_timer timer;
+    int links = 0;
+    rota_timer_init(&timer, stop_chain, NULL);
+    cr_expect_eq(rota_sleep(1), 0);
+    cr_expect_eq(rota_timer_start(rota_loop_current(), &timer, 0), 0);
+    cr_expect_eq(rota_spawn(NULL, spawn_successor, &links, NULL), 0);
+    cr_expect_eq(rota_sleep(1), 0);
+    cr_expect(links > 200 && links <= 256, "%d", links);
     return 0;
 }
 

@@ -227,7 +227,7 @@ static int by_deadline(const void *a, const void *b) {
 
 /* Any number that it holds, and one more; spread over a tick and over the slots of higher levels; many are equal. */
 Test(timers, sorted_whatever_the_number, .init = begin) {
-    static const int64_t spans[] = { 1, 7, 500, TICK, 60 * TICK, 4000 * TICK, 250000 * TICK };
+    static const int64_t spans[] = { 1, 7, 64, 100, 250, 500, TICK, 60 * TICK, 4000 * TICK, 250000 * TICK };
     enum { N = ROTA__RUN_MOST + 1 };
     rota_timer *timers = some_timers(N), *sorted[N];
 
@@ -264,6 +264,10 @@ Test(timers, armed_between_sorted_ones, .init = begin, .disabled = ROTA__FOR_SIZ
     now = start;
     expect_pop(NULL);
     cr_assert_not_null(ts.run);
+    for (int i = 0; i < 2; i++) { /* once to settle, once when all is settled */
+        cr_assert_eq(rota__timers_next(&ts, now), start + 100 * TICK);
+        cr_assert_eq(ts.tick, rota__timers_tick(now), "the wheel stays where it is");
+    }
     for (size_t i = 0; i < N; i++) {
         rota__timers_arm(&ts, &between[i], start + (int64_t)(i + 1) * 100 * TICK + (i % 2 ? 50 * TICK : 0));
         sound();
@@ -272,6 +276,8 @@ Test(timers, armed_between_sorted_ones, .init = begin, .disabled = ROTA__FOR_SIZ
     rota__timers_arm(&ts, &timers[7], start + 50 * TICK);
     rota__timers_disarm(&ts, &timers[5]);
     sound();
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(rota__timers_next(&ts, i ? ROTA_FOREVER : now), start + 50 * TICK);
     now = start + (N + 1) * 100 * TICK;
     expect_pop(&timers[7]);
     for (size_t i = 0; i < N; i++) {

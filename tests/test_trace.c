@@ -398,6 +398,18 @@ Test(trace, a_busy_loop_asks_the_kernel_only_for_watchers, .init = kit_open, .fi
     cr_expect_eq(rota_watcher_stop(loop, &w), 0);
     turn_once(ROTA_FOREVER);
     cr_expect_eq(polls_so_far(), 1);
+    cr_assert_eq(rota__watch_aside(loop, &w), 0); /* one that does not keep the loop alive */
+    cr_assert_eq(write(ends[1], "x", 1), 1);
+    turn_once(ROTA_FOREVER);
+    cr_expect_eq(polls_so_far(), 2);
+    cr_expect_eq(calls, 2);
+    rota__unwatch(loop, &w);
+    turn_once(ROTA_FOREVER);
+    cr_expect_eq(polls_so_far(), 2);
+    if (rota_loop_fd(loop) >= 0) { /* which another loop watches, so that there is always somebody */
+        turn_once(ROTA_FOREVER);
+        cr_expect_eq(polls_so_far(), 3);
+    }
     cr_expect_eq(rota_soon_stop(loop, &soon), 0);
     close(ends[0]);
     close(ends[1]);
