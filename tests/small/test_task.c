@@ -149,6 +149,8 @@ TASK_TEST(timers_leave_no_entry_for_another_task) {
     return 0;
 }
 
+static intptr_t first_byte(void *arg) { return *(unsigned char *)arg; }
+
 TASK_TEST(bad_spawns) {
     rota_task *task = rota_self();
     (void)arg;
@@ -156,6 +158,10 @@ TASK_TEST(bad_spawns) {
     cr_expect_null(task);
     cr_expect_eq(rota_spawn(&task, give, NULL, &(rota_spawn_options){ .arg_size = 4 }), -EINVAL);
     cr_expect_eq(rota_spawn(&task, give, &task, &(rota_spawn_options){ .arg_size = KIT_STACK }), -EINVAL);
+    rota_spawn_options most = { .arg_size = KIT_STACK - ROTA_STACK_MIN };
+    cr_expect_eq(rota_spawn(NULL, first_byte, kit_memory()->stacks, &most), 0); /* any memory that is as large */
+    most.arg_size++;
+    cr_expect_eq(rota_spawn(&task, first_byte, kit_memory()->stacks, &most), -EINVAL);
     cr_expect_eq(rota_spawn(&task, give, &task, &(rota_spawn_options){ .arg_size = SIZE_MAX }), -EINVAL);
     return 0;
 }
@@ -169,6 +175,8 @@ Test(small_task, stacks_that_are_not_as_they_must_be) {
     opt = *kit_memory();
     opt.stack_size = ROTA_STACK_MIN - 16;
     cr_expect_eq(rota_run(give, NULL, &result, &opt), -EINVAL);
+    opt.stack_size = ROTA_STACK_MIN;
+    cr_expect_eq(rota_run(give, NULL, &result, &opt), 0);
     opt.stack_size = ROTA_STACK_MIN + 8;
     cr_expect_eq(rota_run(give, NULL, &result, &opt), -EINVAL);
     opt = *kit_memory();
@@ -492,6 +500,9 @@ static intptr_t spawns_while_closing(void *arg) {
     cr_expect_eq(rota_sleep(ROTA_S), -ECANCELED);
     cr_expect_eq(rota_spawn(NULL, sleep_ms, (void *)1000, NULL), 0);
     cr_expect(!rota_uncancel());
+    for (int i = 0; i < 10000; i++) /* some turns; each refusal costs an eighth of a step */
+        cr_expect_eq(rota_yield(), -ECANCELED);
+    cr_expect_eq(rota_spawn(NULL, sleep_ms, (void *)1000, NULL), 0);
     return 0;
 }
 
@@ -503,7 +514,7 @@ static intptr_t spawns_that(void *arg) {
 
 Test(small_task, one_that_is_spawned_while_the_loop_closes_is_cancelled_too) {
     cr_expect_eq(rota_run(spawns_that, NULL, NULL, kit_memory()), 0);
-    cr_expect_str_eq(kit_log, "c");
+    cr_expect_str_eq(kit_log, "cc");
 }
 
 static intptr_t waits_for_nothing(void *arg) {
