@@ -74,7 +74,7 @@ static inline bool may_enter(const rota_loop *loop, const rota_ready *entry, voi
 static __attribute__((noinline)) int switch_slowly(rota_loop *loop, ROTA__SANITIZE_FIBER *fiber, void **save) {
     rota_ready *entry = rota__ready_peek(&loop->ready);
     bool enters = may_enter(loop, entry, save);
-    if (!enters || --loop->budget <= 0) {
+    if (!enters || --loop->budget < 0) {
         if (loop->watched)
             left_watched(loop);
         if (!enters || rota__loop_budget_spent(loop))
@@ -94,7 +94,7 @@ static __attribute__((noinline)) int switch_slowly(rota_loop *loop, ROTA__SANITI
 /* As switch_slowly, and often right: the next one is a task that has not begun. */
 static __attribute__((noinline)) int switch_otherwise(rota_loop *loop, ROTA__SANITIZE_FIBER *fiber, void **save) {
     rota_ready *entry = rota__ready_first(&loop->ready);
-    if (!entry || entry->run_ != rota__task_begin || loop->budget <= 1 || !may_enter(loop, entry, save))
+    if (!entry || entry->run_ != rota__task_begin || loop->budget <= 0 || !may_enter(loop, entry, save))
         return switch_slowly(loop, fiber, save);
     loop->budget--;
     rota__ready_drop_unmarked(&loop->ready);
@@ -111,7 +111,7 @@ static inline __attribute__((always_inline)) rota_task *usual_next(rota_loop *lo
     entry = rota__ready_first(&loop->ready);
     if (__builtin_expect(entry->run_ != rota__task_run, 0))
         return NULL;
-    return __builtin_expect(--loop->budget <= 0, 0) ? NULL : (rota_task *)entry; /* its first member */
+    return __builtin_expect(--loop->budget < 0, 0) ? NULL : (rota_task *)entry; /* its first member */
 }
 
 /* Leaves the running task, whose context goes to *save, and which has ended or waits: it is not queued. */
@@ -235,7 +235,7 @@ static __attribute__((noinline)) int yield_slowly(const void *frame) {
 /* The same where the yield is not refused, but has no task to go to straight away; often because there is no other. */
 static __attribute__((noinline)) int yield_unusually(rota_task *self) {
     rota_loop *loop = self->loop;
-    if (rota__ready_empty(&loop->ready) && --loop->budget > 0) {
+    if (rota__ready_empty(&loop->ready) && --loop->budget >= 0) {
         rota__ready_step(&loop->ready);
         self->fast = ROTA__FAST_CALLS;
         return 0;
@@ -316,7 +316,7 @@ static void retire(rota_loop *loop, struct rota__runner *runner) {
 static bool begin_next(rota_loop *loop, struct rota__runner *runner) {
     struct rota__tasks *tasks = rota__tasks_of(loop);
     rota_ready *entry = rota__ready_first(&loop->ready);
-    if (!entry || entry->run_ != rota__task_begin || tasks->idle[tasks->default_class] != runner || loop->budget <= 1)
+    if (!entry || entry->run_ != rota__task_begin || tasks->idle[tasks->default_class] != runner || loop->budget <= 0)
         return false;
     loop->budget--;
     rota__ready_drop_unmarked(&loop->ready);

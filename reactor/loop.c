@@ -22,14 +22,14 @@ enum { POLL_ROUNDS = 16 };                       /* full event arrays taken in o
 /* ---- step 1 ---- */
 
 /* In debug mode, and while traced, a chunk is one step: whoever counts the budget down comes by after each. */
-static void next_chunk(rota_loop *loop) { loop->budget = loop->watched ? 1 : BUDGET_CHUNK; }
+static void next_chunk(rota_loop *loop) { loop->budget = loop->watched ? 0 : BUDGET_CHUNK - 1; }
 
 bool rota__loop_budget_spent(rota_loop *loop) {
     unsigned most = loop->watched ? BUDGET_CHUNK * BUDGET_CHUNKS : BUDGET_CHUNKS;
     next_chunk(loop);
     if (++loop->budget_rounds < most && (loop->is_virtual || rota__loop_clock(loop) < loop->budget_until))
         return false;
-    loop->budget = 0;
+    loop->budget = -1;
     return true;
 }
 
@@ -47,7 +47,7 @@ static void run_ready(rota_loop *loop) {
     loop->budget_rounds = 0;
     loop->budget_until = rota__time_add(loop->now, BUDGET_TIME);
     rota__step_begin(loop);
-    while (loop->budget > 0 && !rota__ready_empty(&loop->ready) && (entry = rota__ready_peek(&loop->ready))) {
+    while (loop->budget >= 0 && !rota__ready_empty(&loop->ready) && (entry = rota__ready_peek(&loop->ready))) {
         void (*run)(rota_ready *) = entry->run_; /* once it is dropped another thread may post it, and set that */
         rota__ready_drop(&loop->ready, entry);
         loop->counts.entered++;
@@ -55,7 +55,7 @@ static void run_ready(rota_loop *loop) {
             rota__run_watched(loop, entry, run);
         else
             run(entry);
-        if (loop->budget > 0 && --loop->budget == 0)
+        if (loop->budget >= 0 && --loop->budget < 0)
             (void)rota__loop_budget_spent(loop);
     }
     rota__count_steps(loop);

@@ -56,7 +56,7 @@ struct rota_loop {
     int64_t now;                  /* of this turn */
     void *running;                /* the upper layer's: who runs now, NULL on the loop's own stack */
     void *context;                /* the upper layer's: where the loop's own stack stands */
-    int budget;                   /* steps left before the budget is looked at */
+    int budget;                   /* steps left that need no look at the budget; -1: it is spent */
     union {
         struct {
             bool foreign_idle;    /* a foreign loop may be asleep: say so when something gets ready */
@@ -175,7 +175,7 @@ static inline void rota__loop_push(rota_loop *loop, rota_ready *entry) {
 /* Brings loop->counts.steps up to date. */
 void rota__count_steps(rota_loop *loop);
 
-/* Is the budget of step 1 spent? Called when loop->budget, counted down at each step, reaches 0. */
+/* Is the budget of step 1 spent? Called when loop->budget, counted down at each step, falls below 0. */
 bool rota__loop_budget_spent(rota_loop *loop);
 
 /* Debug mode: something is about to run; it has run, and is named if that took too long. `fn` is a callback's

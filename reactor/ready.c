@@ -23,7 +23,7 @@ void rota__ready_dropped(rota_ready *entry) {
 
 void rota__ready_open(struct rota__ready_queue *q, rota_ready **first) {
     q->ring = q->first = first;
-    q->head = q->tail = 0;
+    q->head = q->count = 0;
     q->mask = ROTA__READY_FIRST - 1;
     q->list_first = q->list_last = NULL;
     q->hole.run_ = run_hole;
@@ -41,6 +41,7 @@ void rota__ready_close(struct rota__ready_queue *q, const rota_allocator *a) {
     rota_ready *entry;
     while ((entry = rota__ready_peek(q))) {
         q->head++;
+        q->count--;
         rota__ready_dropped(entry);
     }
     free_ring(q, a);
@@ -58,7 +59,7 @@ void rota__ready_reserve(struct rota__ready_queue *q, const rota_allocator *a, s
     if (!ring)
         return;
     uint32_t mask = (uint32_t)capacity - 1;
-    for (uint32_t p = q->head; p != q->tail; p++)
+    for (uint32_t p = q->head; p != rota__ready_tail(q); p++)
         ring[p & mask] = q->ring[p & q->mask];
     free_ring(q, a);
     q->ring = ring;
@@ -83,13 +84,13 @@ void rota__ready_push_list(struct rota__ready_queue *q, rota_ready *entry) {
 
 rota_ready *rota__ready_refill(struct rota__ready_queue *q) {
     rota_ready *entry;
-    while ((entry = q->list_first) && q->tail - q->head <= q->mask) {
+    while ((entry = q->list_first) && q->count <= q->mask) {
         rota_ready *next = rota__ready_where(entry);
         q->list_first = next == ROTA__READY_LAST ? NULL : next;
-        rota__ready_mark(entry, (rota_ready *)((uintptr_t)q->tail << 1 | 1));
-        q->ring[q->tail++ & q->mask] = entry;
+        rota__ready_mark(entry, (rota_ready *)((uintptr_t)rota__ready_tail(q) << 1 | 1));
+        rota__ready_append(q, entry);
     }
-    return q->head == q->tail ? NULL : q->ring[q->head & q->mask];
+    return q->count == 0 ? NULL : q->ring[q->head & q->mask];
 }
 
 void rota__ready_remove(struct rota__ready_queue *q, rota_ready *entry) {

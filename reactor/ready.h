@@ -26,11 +26,11 @@ enum { ROTA__READY_FIRST = 128 };
 
 struct rota__ready_queue {
     rota_ready **ring;     /* mask + 1 places */
-    /* Positions; they wrap. Not side by side: a compiler would load both as one vector, and wait for the halves that
-     * were stored a moment ago. */
-    uint32_t head;
+    /* Not side by side: a compiler would load both as one vector, and wait for the halves that were stored a moment ago.
+     * A count and not the other end, because a yield leaves it as it is. */
+    uint32_t head;         /* the first one's position; positions wrap */
     uint32_t mask;
-    uint32_t tail;
+    uint32_t count;
     rota_ready *list_first, *list_last;  /* behind the ring */
     rota_ready **first;    /* the ring that came with the loop */
     rota_ready hole;       /* stands in the ring for an entry that was removed */
@@ -88,14 +88,22 @@ static inline rota_ready *rota__ready_where(const rota_ready *entry) {
 static inline bool rota__ready_queued(const rota_ready *entry) { return rota__ready_where(entry) != NULL; }
 
 static inline bool rota__ready_empty(const struct rota__ready_queue *q) {
-    return q->head == q->tail && !q->list_first;
+    return q->count == 0 && !q->list_first;
 }
 
-static inline uint32_t rota__ready_in_ring(const struct rota__ready_queue *q) { return q->tail - q->head; }
+static inline uint32_t rota__ready_in_ring(const struct rota__ready_queue *q) { return q->count; }
+
+/* The position behind the last one. */
+static inline uint32_t rota__ready_tail(const struct rota__ready_queue *q) { return q->head + q->count; }
 
 /* In the ring: and nothing stands behind it. */
 static inline bool rota__ready_has_room(const struct rota__ready_queue *q) {
-    return q->tail - q->head <= q->mask && !q->list_first;
+    return q->count <= q->mask && !q->list_first;
+}
+
+/* There is room in the ring. */
+static inline void rota__ready_append(struct rota__ready_queue *q, rota_ready *entry) {
+    q->ring[(q->head + q->count++) & q->mask] = entry;
 }
 
 static inline void rota__ready_push(struct rota__ready_queue *q, rota_ready *entry) {
@@ -103,23 +111,24 @@ static inline void rota__ready_push(struct rota__ready_queue *q, rota_ready *ent
         rota__ready_push_list(q, entry);
         return;
     }
-    rota__ready_mark(entry, (rota_ready *)((uintptr_t)q->tail << 1 | 1));
-    q->ring[q->tail++ & q->mask] = entry;
+    rota__ready_mark(entry, (rota_ready *)((uintptr_t)rota__ready_tail(q) << 1 | 1));
+    rota__ready_append(q, entry);
 }
 
 /* The same for an entry that nobody asks where it is. */
 static inline void rota__ready_push_unmarked(struct rota__ready_queue *q, rota_ready *entry) {
     if (__builtin_expect(rota__ready_has_room(q), 1))
-        q->ring[q->tail++ & q->mask] = entry;
+        rota__ready_append(q, entry);
     else
         rota__ready_push_list(q, entry);
 }
 
 /* In front of everything: for an entry that only stepped aside. False, and nothing done, when the ring is full. */
 static inline bool rota__ready_push_front(struct rota__ready_queue *q, rota_ready *entry) {
-    if (q->tail - q->head > q->mask)
+    if (q->count > q->mask)
         return false;
     q->ring[--q->head & q->mask] = entry;
+    q->count++;
     rota__ready_mark(entry, (rota_ready *)((uintptr_t)q->head << 1 | 1));
     return true;
 }
@@ -127,18 +136,18 @@ static inline bool rota__ready_push_front(struct rota__ready_queue *q, rota_read
 /* An empty ring begins anew at its first place. With room for 10,000 tasks of which a few are ready at a time, the places
  * that are used stay in the cache, and most are never in memory. */
 static inline void rota__ready_rewind(struct rota__ready_queue *q) {
-    if (q->head == q->tail)
-        q->head = q->tail = 0;
+    if (q->count == 0)
+        q->head = 0;
 }
 
 /* The next entry, which stays queued; NULL when the ring is empty. */
 static inline rota_ready *rota__ready_first(const struct rota__ready_queue *q) {
-    return q->head != q->tail ? q->ring[q->head & q->mask] : NULL;
+    return q->count != 0 ? q->ring[q->head & q->mask] : NULL;
 }
 
 /* The same, where NULL means that nothing is ready. */
 static inline rota_ready *rota__ready_peek(struct rota__ready_queue *q) {
-    if (__builtin_expect(q->head == q->tail, 0))
+    if (__builtin_expect(q->count == 0, 0))
         return rota__ready_refill(q);
     return q->ring[q->head & q->mask];
 }
@@ -154,8 +163,8 @@ static inline __attribute__((always_inline)) void rota__ready_fetch_ahead(const 
 
 /* Drops the entry that first or peek returned. */
 static inline void rota__ready_drop_unmarked(struct rota__ready_queue *q) {
-    uint32_t head = ++q->head;
-    rota__ready_fetch_ahead(q, head, q->tail - head);
+    uint32_t head = ++q->head, count = --q->count;
+    rota__ready_fetch_ahead(q, head, count);
 }
 
 static inline void rota__ready_drop(struct rota__ready_queue *q, rota_ready *entry) {
@@ -167,17 +176,15 @@ static inline void rota__ready_drop(struct rota__ready_queue *q, rota_ready *ent
 /* Of an empty queue: one that came and went at once. Steps are counted by positions. */
 static inline void rota__ready_step(struct rota__ready_queue *q) {
     q->head++;
-    q->tail++;
 }
 
 /* Drops what first returned, and queues `entry`: there is room for it, as long as there is no list. Neither is one that
  * somebody asks about. */
 static inline void rota__ready_exchange(struct rota__ready_queue *q, rota_ready *entry) {
-    uint32_t head = q->head, tail = q->tail;
-    q->ring[tail & q->mask] = entry;
+    uint32_t head = q->head, count = q->count;
+    q->ring[(head + count) & q->mask] = entry;
     q->head = head + 1;
-    q->tail = tail + 1;
-    rota__ready_fetch_ahead(q, head + 1, tail - head);
+    rota__ready_fetch_ahead(q, head + 1, count);
 }
 
 #endif

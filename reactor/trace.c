@@ -22,8 +22,8 @@ void rota__trace(rota_loop *loop, rota_trace_event *event) {
 void rota__watched_changed(rota_loop *loop) {
     loop->traced = loop->tracer.fn || loop->tracer.file;
     loop->watched = loop->debug || loop->traced || loop->options.cpp_exceptions;
-    if (loop->budget > 1)
-        loop->budget = 1; /* the next to leave comes by, and the count goes on as it must from there */
+    if (loop->budget > 0)
+        loop->budget = 0; /* the next to leave comes by, and the count goes on as it must from there */
 }
 
 /* ---- what the loop does ---- */

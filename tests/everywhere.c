@@ -229,7 +229,7 @@ static void run_alone(rota_ready *ready) {
     rota_loop *loop = run.loop;
     int budget = loop->budget;
     unsigned rounds = loop->budget_rounds;
-    loop->budget = 1;
+    loop->budget = 0;
     loop->budget_rounds = UINT_MAX - 1;
     rota__task_run(ready);
     loop->budget = budget;
@@ -248,7 +248,7 @@ static void run_step(rota_ready *ready) {
         note_point();
     if (run.closing) {
         run.closing = false;
-        run.loop->budget = 0; /* spent, as it may be after any step: the turn ends here */
+        run.loop->budget = -1; /* spent, as it may be after any step: the turn ends here */
     }
     watch_all();
 }

@@ -141,7 +141,7 @@ Test(ready, closing_leaves_the_entries_unqueued) {
 /* Positions are 32 bits and wrap. */
 Test(ready, positions_may_wrap, .init = begin, .fini = end) {
     static rota_ready entries[100];
-    q.head = q.tail = UINT32_MAX - 10;
+    q.head = UINT32_MAX - 10;
     push_all(entries, 100);
     rota__ready_reserve(&q, &memory_allocator, 2 * RING);
     for (int i = 0; i < 40; i++)
