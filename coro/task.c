@@ -12,6 +12,30 @@
 
 enum { SLAB_MIN = 16, SLAB_MAX = 1024 };
 
+/* ---- failures that nobody looks at ---- */
+
+static void report_unseen(rota_task *task, const char *before) {
+    unsigned quiet = ROTA__TASK_OBSERVED | ROTA__TASK_OBEYED;
+    if (!rota_failed(task->future.value_) || task->flags & quiet || task->future.flags_ & ROTA__FUTURE_SEEN)
+        return;
+    task->flags |= ROTA__TASK_OBSERVED; /* once, whatever the hook does with the handle */
+    rota__report_task(task, ROTA_REPORT_UNAWAITED, (int)task->future.value_, before,
+                      " failed and nobody looked at its error");
+}
+
+void rota__task_report_unseen(rota_task *task) { report_unseen(task, ""); }
+
+/* The loop closes, and nobody will look any more. Found by looking at all blocks, so that an end keeps no list. (Those of
+ * groups are left out: their group tells of them when it is left.) */
+static void report_held(const struct rota__tasks *tasks) {
+    for (struct rota__task_slab *slab = tasks->slabs; slab; slab = slab->next)
+        for (size_t i = 0; i < slab->n; i++) {
+            rota_task *task = &slab->tasks[i];
+            if (task->state == ROTA__TASK_DONE && !task->group)
+                report_unseen(task, "a handle is still held: ");
+        }
+}
+
 /* ---- the tasks of a loop ---- */
 
 static int stuck(rota_loop *loop) {
@@ -32,7 +56,7 @@ static void slow(rota_loop *loop, int64_t ns) {
 }
 
 /* Cancels everything, and turns until it has ended. What then still waits, uninterruptibly and for nothing that
- * can happen, is reported and dropped. */
+ * can happen, is reported and dropped; so are failures whose handles somebody holds. */
 static void drain(rota_loop *loop) {
     struct rota__tasks *tasks = rota__tasks_of(loop);
     rota__scope_cancel_loop(loop, "the loop closes");
@@ -40,6 +64,7 @@ static void drain(rota_loop *loop) {
         ;
     if (tasks->live)
         rota__report_deadlock(loop, ROTA_REPORT_PENDING);
+    report_held(tasks);
 }
 
 static void give_back(struct rota__tasks *tasks, struct rota__runner *runner) {
@@ -499,13 +524,6 @@ int rota_spawn_at(rota_at at, rota_task **out, rota_fn *fn, void *arg, const rot
 
 /* ---- the end ---- */
 
-static void report_unawaited(rota_task *task, intptr_t value) {
-    if (!rota_failed(value) || task->flags & ROTA__TASK_OBSERVED || task->future.flags_ & ROTA__FUTURE_SEEN)
-        return;
-    if (task->flags & ROTA__TASK_OBEYED)
-        return;
-    rota__report_task(task, ROTA_REPORT_UNAWAITED, (int)value, "", " failed and was never awaited");
-}
 
 /* -ECANCELED from a task that was told to stop is obedience, no failure. Who waits in rota_join drops the handle in
  * the moment in which it is woken: it has nothing left to do when it runs. */
@@ -539,12 +557,12 @@ void rota__task_finish(rota_task *task, intptr_t value) {
     tell(task, value);
     if (group) {
         if (!(task->flags & ROTA__TASK_HANDLE) && group->options_.keep_going)
-            report_unawaited(task, value);
+            rota__task_report_unseen(task);
         rota__tasks_of(loop)->scope_calls->child_done(group, task, value);
     } else {
         rota__task_unlink(task);
         if (!(task->flags & ROTA__TASK_HANDLE))
-            report_unawaited(task, value);
+            rota__task_report_unseen(task);
     }
     if (__builtin_expect(loop->traced, 0))
         rota__trace_end(task, value); /* behind the wakes, which are still its doing */
@@ -559,7 +577,7 @@ void rota_task_release(rota_task *task) {
     if (task->state != ROTA__TASK_DONE)
         return;
     if (!task->group || task->group->options_.keep_going)
-        report_unawaited(task, task->future.value_);
+        rota__task_report_unseen(task);
     rota__task_drop(task);
 }
 

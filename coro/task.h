@@ -353,6 +353,7 @@ void rota__task_finish(rota_task *task, intptr_t value);
 int rota__tasks_need(rota_loop *loop);
 void rota__forget_adopted(struct rota__tasks *tasks);
 void rota__task_drop(rota_task *task);       /* a done task whose handle is gone: back to the spares */
+void rota__task_report_unseen(rota_task *task); /* a done task goes: if it failed and nobody looked, that is reported */
 int rota__task_check(const rota_task *task); /* 0, -EINVAL (NULL), -ESRCH, -EPERM (another loop's thread) */
 void rota__task_unlink(rota_task *task);
 void rota__join_leave(struct rota__wait *wait);   /* of a wait in rota_join */

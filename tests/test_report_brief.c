@@ -16,7 +16,7 @@ Test(report_brief, an_error_is_a_number_and_the_place_is_there) {
     cr_expect_eq(run_with(leave_a_failure, NULL, NULL, NULL), 0);
     const struct kept_report *r = report_of(ROTA_REPORT_UNAWAITED);
     snprintf(expected, sizeof expected, ": error %d, spawned at ", EIO);
-    cr_expect_not_null(strstr(r->text, "task 'loser' failed and was never awaited"), "%s", r->text);
+    cr_expect_not_null(strstr(r->text, "task 'loser' failed and nobody looked at its error"), "%s", r->text);
     cr_expect_not_null(strstr(r->text, expected), "%s", r->text);
 }
 

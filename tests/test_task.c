@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "coro/task.h"
+#include "rota/combine.h"
 
 /* Sanitizers' functions need more stack than ours. */
 #ifdef ROTA__ASAN
@@ -942,7 +943,7 @@ Test(task, a_failure_nobody_looked_at_is_reported_once) { /* A08, E2 */
     cr_expect_str_eq(r->at.file ? r->at.file : "", __FILE__);
     cr_expect_gt(r->at.line, 0);
     cr_expect_not_null(strstr(r->text, "'loser'"), "%s", r->text);
-    cr_expect_not_null(strstr(r->text, "never awaited"), "%s", r->text);
+    cr_expect_not_null(strstr(r->text, "failed and nobody looked at its error: "), "%s", r->text);
     cr_expect_not_null(strstr(r->text, "test_task.c:"), "%s", r->text);
 }
 
@@ -964,6 +965,117 @@ static intptr_t release_a_failure(void *unused) {
 Test(task, a_failure_released_unseen_is_reported) {
     cr_expect_eq(run_with(release_a_failure, NULL, NULL, NULL), 0);
     cr_expect_eq(reports_of(ROTA_REPORT_UNAWAITED), 2);
+}
+
+static rota_task *kept[4];
+
+static void spawn_failure(rota_task **t, const char *name) {
+    cr_expect_eq(rota_spawn(t, return_arg, (void *)-ENOENT, &(rota_spawn_options){ .name = name }), 0);
+}
+
+static intptr_t keep_a_failure(void *unused) {
+    (void)unused;
+    spawn_failure(&kept[0], "kept");
+    cr_expect_eq(rota_spawn(&kept[1], return_arg, (void *)7, NULL), 0, "a success");
+    cr_expect_eq(rota_spawn(&kept[2], wait_forever, NULL, NULL), 0, "cancelled when the loop closes");
+    return rota_yield();
+}
+
+Test(task, a_failure_whose_handle_is_held_is_reported_when_the_loop_closes) {
+    cr_expect_eq(run_with(keep_a_failure, NULL, NULL, NULL), 0);
+    cr_expect_eq(reports.n, 1);
+    const struct kept_report *r = report_of(ROTA_REPORT_UNAWAITED);
+    cr_expect_eq(r->error, -ENOENT);
+    cr_expect_str_eq(r->task, "kept");
+    cr_expect_not_null(strstr(r->text, "a handle is still held: task 'kept' failed and nobody looked at its error: "));
+    cr_expect_not_null(strstr(r->text, "test_task.c:"), "%s", r->text);
+}
+
+static intptr_t fail_when_cancelled(void *unused) {
+    (void)unused;
+    return rota_sleep(ROTA_FOREVER) == -ECANCELED ? -EIO : 0;
+}
+
+static intptr_t keep_one_that_fails_late(void *unused) {
+    (void)unused;
+    cr_expect_eq(rota_spawn(&kept[0], fail_when_cancelled, NULL, NULL), 0);
+    return rota_yield();
+}
+
+Test(task, a_failure_while_the_loop_closes_is_reported_too) {
+    cr_expect_eq(run_with(keep_one_that_fails_late, NULL, NULL, NULL), 0);
+    cr_expect_eq(reports.n, 1);
+    cr_expect_eq(report_of(ROTA_REPORT_UNAWAITED)->error, -EIO);
+}
+
+static void let_see(rota_done *done, intptr_t value, void *arg) {
+    (void)done;
+    *(intptr_t *)arg = value;
+}
+
+Task_test(task, a_failure_that_was_looked_at_may_be_held_when_the_loop_closes) {
+    static intptr_t results[2];
+    static rota_done done;
+    intptr_t v = 0;
+    size_t n;
+    spawn_failure(&kept[0], "awaited");
+    cr_expect_eq(rota_await(kept[0], &v), 0);
+    spawn_failure(&kept[1], "asked after a wait");
+    cr_expect_eq(rota_wait(&kept[1], 1, ROTA_ALL, ROTA_FOREVER, &n), 0);
+    cr_expect_eq(rota_task_result(kept[1], &v), 0);
+    spawn_failure(&kept[2], "asked as a future");
+    cr_expect_eq(rota_yield(), 0);
+    cr_expect_eq(rota_future_value(rota_task_future(kept[2]), &v), 0);
+    spawn_failure(&kept[3], "with a callback");
+    cr_expect_eq(rota_future_on_done(rota_task_future(kept[3]), &done, let_see, &results[0]), 0);
+    rota_spawn_options opt = { .result = &results[1] };
+    cr_expect_eq(rota_spawn(&kept[3], return_arg, (void *)-EIO, &opt), 0, "with a place for the result");
+    cr_expect_eq(rota_yield(), 0);
+    cr_expect_eq(rota_yield(), 0);
+    cr_expect_eq(results[0], -ENOENT);
+    return results[1] == -EIO ? 0 : -EIO;
+}
+
+static intptr_t only_wait(void *unused) {
+    (void)unused;
+    spawn_failure(&kept[0], "waited for");
+    return rota_wait(kept, 1, ROTA_ALL, ROTA_FOREVER, NULL);
+}
+
+Test(task, waiting_for_a_failure_is_not_looking_at_it) {
+    cr_expect_eq(run_with(only_wait, NULL, NULL, NULL), 0);
+    cr_expect_eq(reports_of(ROTA_REPORT_UNAWAITED), 1);
+}
+
+Test(task, a_handle_that_is_released_after_the_close_is_not_reported_again) {
+    rota_loop *loop = open_loop();
+    intptr_t v;
+    for (int i = 0; i < 3; i++)
+        spawn_failure(&kept[i], NULL);
+    cr_expect_eq(rota_loop_run(loop), 0);
+    rota_task_release(kept[0]);
+    cr_expect_eq(reports.n, 1, "as ever, when it goes");
+    cr_expect_eq(rota_loop_close(loop), 0);
+    cr_expect_eq(reports_of(ROTA_REPORT_UNAWAITED), 3);
+    for (int i = 0; i < 3; i++) {
+        cr_expect_eq(rota_task_result(kept[i], &v), -ESHUTDOWN, "there until the loop is freed");
+        rota_task_release(kept[i]);
+    }
+    cr_expect_eq(rota_loop_free(loop), 0);
+    cr_expect_eq(reports.n, 3);
+    test_end();
+}
+
+static void release_it(void *ctx, const rota_report *report) {
+    collect_report(ctx, report);
+    rota_task_release(kept[0]);
+}
+
+Test(task, a_hook_may_release_the_handle_that_it_is_told_of) {
+    rota_loop_options opt = test_options();
+    opt.report = release_it;
+    cr_expect_eq(run_with(keep_a_failure, NULL, NULL, &opt), 0);
+    cr_expect_eq(reports.n, 1);
 }
 
 Task_test(task, a_failure_that_was_looked_at_is_not_reported) {

@@ -153,7 +153,8 @@ typedef struct rota_spawn_options {
 
 /* Starts fn(arg) as a task of the current loop, behind everything that is queued. Never suspends (eager
  * runs the new task first). task NULL detaches: the task goes when it ends. Else the handle must be
- * released or joined (in a group: it is valid until the group is left, and releasing is optional).
+ * released or joined (in a group: it is valid until the group is left, and releasing is optional); an error that nobody
+ * has looked at is reported when it goes, or when the loop closes.
  * On failure *task is NULL, fn never runs, and arg stays the caller's; after success fn always runs, even
  * when the task is cancelled before its first step.
  * -EINVAL (no fn, no loop, a stack too small, arg_size too large for the stack, a group that was left),

@@ -100,7 +100,8 @@ typedef struct rota_allocator {
 
 /* Something that nobody asked for but somebody should know. All reports go through one hook. */
 enum {
-    ROTA_REPORT_UNAWAITED = 1,  /* a failed task went, and nobody had looked at its error */
+    ROTA_REPORT_UNAWAITED = 1,  /* a failed task went, or the loop closed while its handle was held, and nobody had
+                                   looked at its error */
     ROTA_REPORT_DEADLOCK,       /* nothing can ever wake the tasks that are left */
     ROTA_REPORT_SCOPE,          /* a scope or group was left without its end call */
     ROTA_REPORT_IGNORED_CANCEL, /* a task goes on although its calls refuse */
