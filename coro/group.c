@@ -42,12 +42,24 @@ void rota__group_child_done(rota_group *group, rota_task *child, intptr_t value)
         (void)rota__wake(group->waiter_->task, 0);
 }
 
-/* Handles that were asked for end with the group. */
+/* Handles that were asked for end with the group. (A hook for reports might spawn into it: then there is more to wait
+ * for.) */
 static void drop_handles(rota_group *group) {
     rota_task *child;
-    while ((child = group->children_)) {
+    while (!group->running_ && (child = group->children_)) {
         child->flags &= (uint16_t)~ROTA__TASK_HANDLE;
+        if (group->options_.keep_going)
+            rota__task_report_unseen(child);
         rota__task_drop(child);
+    }
+}
+
+static void wait_for_children(rota_task *self, rota_group *group) {
+    while (group->running_) {
+        struct rota__wait wait = { .what = rota__waits_for_group, .on = group, .until = ROTA_FOREVER };
+        group->waiter_ = &wait;
+        (void)rota__park(self, &wait);
+        group->waiter_ = NULL;
     }
 }
 
@@ -82,13 +94,10 @@ intptr_t rota_group_end(rota_group *group, intptr_t v) {
         rota__scope_expire(self);
     if (group->running_ && group->scope.flags_ & ROTA__SCOPE_NO_SUSPEND)
         rota__scope_suspends(self);
-    while (group->running_) {
-        struct rota__wait wait = { .what = rota__waits_for_group, .on = group, .until = ROTA_FOREVER };
-        group->waiter_ = &wait;
-        (void)rota__park(self, &wait);
-        group->waiter_ = NULL;
-    }
-    drop_handles(group);
+    do {
+        wait_for_children(self, group);
+        drop_handles(group);
+    } while (group->running_);
     return rota_scope_end(&group->scope, group->failure_ ? group->failure_ : v);
 }
 

@@ -204,6 +204,49 @@ Test(group, keep_going_cancels_nobody_and_reports_failures) {
     cr_expect_eq(report_of(ROTA_REPORT_UNAWAITED)->error, -EIO);
 }
 
+static intptr_t keep_going_with_handles(void *unused) {
+    (void)unused;
+    rota_group g;
+    rota_task *seen, *unseen;
+    rota_group_begin(&g, &(rota_group_options){ .keep_going = true });
+    cr_expect_eq(rota_spawn(&seen, return_arg, (void *)-EIO, &(rota_spawn_options){ .group = &g }), 0);
+    cr_expect_eq(rota_spawn(&unseen, return_arg, (void *)-ENOENT, &(rota_spawn_options){ .group = &g }), 0);
+    cr_expect_eq(rota_await(seen, NULL), -EIO);
+    return rota_group_end(&g, 0);
+}
+
+Test(group, keep_going_reports_failures_whose_handles_nobody_used) {
+    cr_expect_eq(run_with(keep_going_with_handles, NULL, NULL, NULL), 0);
+    cr_expect_eq(reports.n, 1);
+    cr_expect_eq(report_of(ROTA_REPORT_UNAWAITED)->error, -ENOENT);
+}
+
+static rota_group *ending;
+
+static void spawn_into_it(void *ctx, const rota_report *report) {
+    collect_report(ctx, report);
+    if (reports.n == 1)
+        cr_expect_eq(rota_spawn(NULL, return_arg, (void *)-EBUSY, &(rota_spawn_options){ .group = ending }), 0);
+}
+
+static intptr_t keep_going_under_a_hook(void *unused) {
+    rota_group g;
+    rota_task *t[2];
+    (void)unused;
+    ending = &g;
+    rota_group_begin(&g, &(rota_group_options){ .keep_going = true });
+    for (int i = 0; i < 2; i++)
+        cr_expect_eq(rota_spawn(&t[i], return_arg, (void *)-EIO, &(rota_spawn_options){ .group = &g }), 0);
+    return rota_group_end(&g, 0);
+}
+
+Test(group, what_a_hook_spawns_into_the_group_that_ends_is_waited_for) {
+    rota_loop_options opt = test_options();
+    opt.report = spawn_into_it;
+    cr_expect_eq(run_with(keep_going_under_a_hook, NULL, NULL, &opt), 0);
+    cr_expect_eq(reports_of(ROTA_REPORT_UNAWAITED), 3);
+}
+
 Task_test(group, keep_going_does_not_hold_for_the_body) {
     rota_group g;
     struct child c = { ROTA_S, 'a', 1, 0 };
