@@ -116,11 +116,12 @@ int rota_mutex_unlock(rota_mutex *m) {
 }
 
 /* A task has ended with mutexes locked (or read-write locks, for writing). What they protect may be half-changed, so
- * nobody is handed them: those who wait are told, and the mutex is free. */
+ * nobody is handed them: those who wait are told, and the mutex is free. (A read-write lock begins with its mutex, so the
+ * address is that of either.) */
 void rota__mutexes_abandoned(rota_task *task) {
     rota_mutex *m;
     while ((m = task->runner->held)) {
-        rota__report_task(task, ROTA_REPORT_MUTEX, -EOWNERDEAD, "", " ended and still held a lock");
+        rota__report_task(task, ROTA_REPORT_MUTEX, -EOWNERDEAD, "", " ended and still held the lock ");
         disown(m);
         while (rota__wake_first(&m->waiters_, -EOWNERDEAD))
             ;

@@ -88,19 +88,20 @@ Task_test(mutex, several_can_be_held_and_unlocked_in_any_order) {
 
 /* ---- owners that end ---- */
 
-static intptr_t lock_and_end(void *arg) {
-    rota_mutex *both = arg;
+static rota_mutex both[2];
+
+static intptr_t lock_and_end(void *unused) {
+    (void)unused;
     cr_expect_eq(rota_mutex_lock(&both[0]), 0);
     cr_expect_eq(rota_mutex_lock(&both[1]), 0);
     return rota_sleep(1 * ROTA_MS);
 }
 
 static intptr_t watch_an_owner_end(void *unused) {
-    static rota_mutex both[2];
     struct actor a = { .call = lock, .undo = unlock, .on = &both[0], .letter = 'a' }, b = a;
     rota_task *owner;
     (void)unused;
-    cr_expect_eq(rota_spawn(&owner, lock_and_end, both, &(rota_spawn_options){ .name = "owner" }), 0);
+    cr_expect_eq(rota_spawn(&owner, lock_and_end, NULL, &(rota_spawn_options){ .name = "owner" }), 0);
     settle();
     start(&a);
     start(&b);
@@ -122,6 +123,10 @@ Test(mutex, an_owner_that_ends_is_reported_and_frees_it) { /* C03 */
     cr_expect_eq(reports_of(ROTA_REPORT_MUTEX), 2, "one for each, though nobody waited for one of them");
     cr_expect_eq(report_of(ROTA_REPORT_MUTEX)->error, -EOWNERDEAD);
     cr_expect_str_eq(report_of(ROTA_REPORT_MUTEX)->task, "owner");
+    char words[80];
+    snprintf(words, sizeof words, "task 'owner' ended and still held the lock %p, spawned at ", (void *)&both[1]);
+    cr_expect_eq(strncmp(report_of(ROTA_REPORT_MUTEX)->text, words, strlen(words)), 0, "%s",
+                 report_of(ROTA_REPORT_MUTEX)->text);
     cr_expect_eq(reports.n, 2);
 }
 

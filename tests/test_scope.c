@@ -163,6 +163,7 @@ Test(scope, a_task_that_ignores_refusals_yields_and_is_named_once) { /* B07 */
     cr_expect_eq(reports_of(ROTA_REPORT_IGNORED_CANCEL), 1);
     cr_expect_eq(reports.n, 1);
     cr_expect_str_eq(report_of(ROTA_REPORT_IGNORED_CANCEL)->task, "deaf");
+    cr_expect_not_null(strstr(report_of(ROTA_REPORT_IGNORED_CANCEL)->text, "until it leaves its scope, spawned at "));
 }
 
 /* ---- deadlines ---- */
