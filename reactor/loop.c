@@ -327,7 +327,7 @@ static const struct rota__poller *choose_poller(const rota_loop_options *opt) {
     const char *asked = opt->backend ? NULL : rota__env_backend();
     const struct rota__poller *poller = find_poller(opt->backend ? opt->backend : asked);
     if (!poller && asked)
-        rota__report_environment(opt, "ROTA_BACKEND", asked, rota_loop_backends());
+        rota__report_environment(opt, "ROTA_BACKEND", asked, " means nothing; it may be:", rota_loop_backends());
     return poller;
 }
 
@@ -338,7 +338,7 @@ static bool choose_clock(const rota_loop_options *opt) {
         return opt->virtual_clock;
     if (strcmp(asked, known[0]) == 0)
         return true;
-    rota__report_environment(opt, "ROTA_CLOCK", asked, known);
+    rota__report_environment(opt, "ROTA_CLOCK", asked, " is ignored; it may be:", known);
     return false;
 }
 

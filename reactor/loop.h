@@ -244,9 +244,10 @@ bool rota__loop_alive(const rota_loop *loop);
 /* Calls the loop's hook. text is for a person; at may be NULL. */
 void rota__report(rota_loop *loop, int kind, int error, const char *task, const rota_at *at, const char *text);
 
-/* The environment has a value that means nothing; `known`, up to a NULL, do. Also when no loop has come of it. */
+/* The environment has a value that means nothing; `known`, up to a NULL, do; `verdict` stands between them. Also when no
+ * loop has come of it. */
 void rota__report_environment(const rota_loop_options *opt, const char *variable, const char *value,
-                              const char *const *known);
+                              const char *verdict, const char *const *known);
 
 /* Is ROTA_DEBUG set? What do ROTA_BACKEND, ROTA_CLOCK and ROTA_TRACE say, NULL if nothing? The only place that reads the
  * environment; in an object of its own. */

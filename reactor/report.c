@@ -10,14 +10,14 @@ void rota__report(rota_loop *loop, int kind, int error, const char *task, const 
 }
 
 void rota__report_environment(const rota_loop_options *opt, const char *variable, const char *value,
-                              const char *const *known) {
+                              const char *verdict, const char *const *known) {
     char line[256];
     struct rota__text t;
     rota__text_init(&t, line, sizeof line);
     rota__text_add(&t, variable);
     rota__text_add(&t, "=");
     rota__text_add(&t, value);
-    rota__text_add(&t, " means nothing; it may be:");
+    rota__text_add(&t, verdict);
     for (; *known; known++) {
         rota__text_add(&t, " ");
         rota__text_add(&t, *known);
