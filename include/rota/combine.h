@@ -102,7 +102,9 @@ typedef struct rota_clause {
  * taken, mutex locked. Of several that could go at once the first in the array wins. Its index is returned; its
  * .result says how it went. A call that would fail can go: -ESHUTDOWN of a closed queue or future, -EDEADLK of a mutex
  * that the caller holds, -EBADF and -EBUSY of a descriptor, the failure of a future when item is NULL.
- * -EINVAL, -ECANCELED: nothing was done. */
+ * -EINVAL, -ECANCELED: nothing was done.
+ * What has no clause, such as a signal or a stream, is waited for by a task of its own, whose rota_task_future is one;
+ * or use rota_race, where the first to succeed ends the others. */
 ROTA_API ROTA_CHECK int rota_select(rota_clause *clauses, size_t n);
 
 /* The same without waiting: -EAGAIN when none can go. Also outside of tasks (where a mutex gives -EPERM). */

@@ -8,9 +8,9 @@
  *  - In C++ a task must not suspend inside `catch` unless the loop has .cpp_exceptions, and an exception that leaves a
  *    task's function ends the process (std::terminate).
  *  - Every (S) call answers -ECANCELED, before it tries anything, while the task is inside a cancelled or
- *    expired scope; and -EPERM outside a task. Not those that run or end a body: rota_timeout and rota_shield call it
- *    in any case (its own calls refuse), rota_scope_end and rota_group_end do their work, and give back the body's
- *    value also for NULL or for what was ended before.
+ *    expired scope; and -EPERM outside a task (so too in a child after fork, which is in none). Not those that run or
+ *    end a body: rota_timeout and rota_shield call it in any case (its own calls refuse), rota_scope_end and
+ *    rota_group_end do their work, and give back the body's value also for NULL or for what was ended before.
  *  - Calls without a loop argument work on the current loop: -EINVAL when the thread has none.
  *  - Objects are structs that the caller allocates; all-zero bytes are a valid pending future.
  */
@@ -157,7 +157,7 @@ typedef struct rota_spawn_options {
  * has looked at is reported when it goes, or when the loop closes.
  * On failure *task is NULL, fn never runs, and arg stays the caller's; after success fn always runs, even
  * when the task is cancelled before its first step.
- * -EINVAL (no fn, no loop, a stack too small, arg_size too large for the stack, a group that was left),
+ * -EINVAL (no fn, no loop on this thread, a stack too small, arg_size too large for the stack, a group that was left),
  * -EAGAIN (max_tasks), -ENOMEM (also: a guard could not be installed), -ESHUTDOWN, -EPERM. */
 #define rota_spawn(...) rota_spawn_at(ROTA_HERE, __VA_ARGS__)
 ROTA_API ROTA_CHECK int rota_spawn_at(rota_at at, rota_task **task, rota_fn *fn, void *arg,
@@ -173,7 +173,7 @@ ROTA_API ROTA_CHECK int rota_join(rota_task *task, intptr_t *result);
 
 /* Drops the handle, in any state; a task that runs goes on, owned by the loop. NULL is fine. After it the handle is
  * stale: calls with it answer -ESRCH until its block serves another task (in debug mode as late as can be), and it must
- * not be used after rota_loop_free. */
+ * not be used after rota_loop_free. On another thread than the loop's it does nothing, silently. */
 ROTA_API void rota_task_release(rota_task *task);
 
 /* Cancels the task's root scope: its calls refuse, the one it waits in returns -ECANCELED. reason: a static
@@ -265,8 +265,8 @@ ROTA_API ROTA_CHECK int rota_yield(void);
 
 /* For main(): creates a loop, runs fn(arg) as its first task until it ends, cancels what is left and lets
  * it end, closes. Two channels, as rota_future_await. An error of rota_loop_new or rota_spawn, -EBUSY inside
- * a turn, or -EDEADLK when nothing can ever wake the tasks that are left: a report then names them and what
- * they wait for. opt may be NULL. */
+ * a turn, -ECANCELED when rota_loop_stop was called before fn had ended, or -EDEADLK when nothing can ever wake
+ * the tasks that are left: a report then names them and what they wait for. opt may be NULL. */
 #define rota_run(...) rota_run_at(ROTA_HERE, __VA_ARGS__)
 #define rota_run_at ROTA_LAYOUT(rota_run_at)
 ROTA_API ROTA_CHECK int rota_run_at(rota_at at, rota_fn *fn, void *arg, intptr_t *result,
@@ -514,7 +514,8 @@ ROTA_API ROTA_CHECK ssize_t rota_stream_until(rota_stream *stream, const void *s
 
 /* (S) A line that ends in \n or \r\n, as rota_stream_until, with *data a string without its end of line (NULL on
  * failure) and the length of that string plus one returned: 1 for an empty line, 0 at the end of the data. A last
- * line without an end counts too. limit includes the end of line. */
+ * line without an end counts too. limit includes the end of line. Lines that are in the buffer already are returned
+ * without waiting, and only every 64th call lets others run: rota_yield does so earlier. */
 ROTA_API ROTA_CHECK ssize_t rota_stream_line(rota_stream *stream, size_t limit, const char **data);
 
 /* (S) Writes what it can at once and queues the rest, at most high_water bytes; what does not fit is waited for.
@@ -615,7 +616,9 @@ ROTA_API ROTA_CHECK int rota_serve(const char *host, const char *service, rota_c
 
 #define ROTA_SIGNAL(n) ((uint64_t)1 << ((n) - 1))
 
-/* A set of signals to wait for. Open keeps the loop alive. */
+/* A set of signals to wait for. Open keeps the loop alive. It is no clause of rota_select: for "until the work ends or
+ * Ctrl-C", a task of its own waits for the signal and then cancels the scope that the work runs in; when the work has
+ * ended, that task is cancelled (examples/crawl.c). */
 typedef struct rota_signals {
     struct rota__signals_slot *slots_;
     struct rota__wait *waiter_;

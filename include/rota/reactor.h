@@ -5,9 +5,12 @@
  *  - An error is a negative errno value in the returned value. errno itself is unspecified afterwards.
  *  - A loop belongs to the thread that created it. Only the rota_remote_* calls and rota_strerror may be used
  *    from other threads; every other call answers -EPERM there.
- *  - In a child after fork, every call on an inherited loop answers -EINVAL; only close and free work.
+ *  - In a child after fork, every call on an inherited loop answers -EINVAL; only close and free work. The child is in
+ *    no task, and its thread has no current loop until it makes one.
  *  - A NULL object is answered with -EINVAL, a closed loop with -ESHUTDOWN; an init of NULL does nothing. A pointer to
  *    options may always be NULL: all defaults.
+ *  - A closed loop is no longer the current one: calls on the current loop (rota_spawn, rota_call_soon) find none and
+ *    answer -EINVAL.
  *  - Time is int64_t nanoseconds. Durations are relative; absolute times are those of the loop's clock
  *    (CLOCK_MONOTONIC, or the virtual clock). Sums saturate at ROTA_FOREVER.
  *  - Timers, watchers, soon-callbacks and signal watchers are structs that the caller allocates. Starting
@@ -107,14 +110,16 @@ enum {
     ROTA_REPORT_IGNORED_CANCEL, /* a task goes on although its calls refuse */
     ROTA_REPORT_PENDING,        /* a task was still there when its loop closed */
     ROTA_REPORT_STACK,          /* the canary of a caller-provided stack was overwritten */
-    ROTA_REPORT_STALE_FD,       /* a descriptor was closed or reused behind the loop's back */
+    ROTA_REPORT_STALE_FD,       /* debug mode: a descriptor was closed or reused behind the loop's back, see
+                                   rota_fd_close */
     ROTA_REPORT_MUTEX,          /* a task ended and still held a mutex, or a read-write lock for writing */
     ROTA_REPORT_SLOW,           /* debug mode: a callback or a step of a task held the loop up */
     ROTA_REPORT_UNSTARTED,      /* a coroutine or (debug mode) a generator went that had never started */
     ROTA_REPORT_NO_SUSPEND,     /* a call that may suspend was made inside ROTA_NO_SUSPEND */
     ROTA_REPORT_FATAL,          /* the process is about to be ended: memory is no longer sound */
     ROTA_REPORT_TRACE,          /* the file of a trace cannot be written (on): the trace has ended */
-    ROTA_REPORT_ENVIRONMENT     /* ROTA_BACKEND or ROTA_CLOCK has a value that means nothing; told when a loop is made */
+    ROTA_REPORT_ENVIRONMENT     /* ROTA_BACKEND (rota_loop_new then fails: -EINVAL) or ROTA_CLOCK (which is ignored)
+                                   has a value that means nothing; told when a loop is made */
 };
 
 typedef struct rota_report {
@@ -141,12 +146,14 @@ typedef struct rota_loop_options {
     int64_t spin_ns;                  /* how long the loop asks the kernel again and again before it sleeps, and before
                                          a deadline: see below; 0: it sleeps at once. Negative: -EINVAL */
     int64_t slow_step;                /* in debug mode, what runs longer in one go is reported; 0: 100 ms */
-    bool debug;                       /* costlier checks; the environment variable ROTA_DEBUG=1 also sets it */
+    bool debug;                       /* costlier checks; the environment variable ROTA_DEBUG also sets it, by any value
+                                         but 0 (or none) */
     rota_trace_fn *trace;             /* told of every step (rota/trace.h); NULL: nobody is */
     void *trace_ctx;
     /* For tasks (rota/coro.h): */
     size_t stack_size;                /* usable bytes of a task's stack; 0: 64 KiB */
-    unsigned max_tasks;               /* tasks alive at once, else spawn gives -EAGAIN; 0: no limit */
+    unsigned max_tasks;               /* tasks alive at once (the main one of rota_run is one of them), else spawn gives
+                                         -EAGAIN; 0: no limit */
     unsigned threads;                 /* most threads of its own executor (rota/executor.h); 0: 4 */
     bool report_overflow;             /* a task that overruns its stack is named on standard error before the signal
                                          does what it always did; debug mode sets it too. See rota/coro.h */
@@ -171,7 +178,8 @@ typedef struct rota_loop_options {
 
 /* Options under the name `name`, for programs that compile with the small profile too, where this is all the memory of
  * their loop (small/include/rota/small.h): a table for so many descriptors, so many timers, and tasks with stacks of so
- * many bytes. Here only the last two are limits, and no tasks means no limit of them. */
+ * many bytes. Here only the last two are limits (max_tasks, stack_size), and no tasks means no limit of them. The main
+ * task of rota_run is one of the tasks, with either library. */
 #ifdef __cplusplus
 static inline rota_loop_options rota__loop_memory(size_t bytes, unsigned tasks) {
     rota_loop_options options = rota_loop_options();
@@ -218,8 +226,8 @@ ROTA_API ROTA_CHECK int rota_loop_turn(rota_loop *loop, int64_t wait_ns);
 ROTA_API int rota_loop_stop(rota_loop *loop);
 
 /* Closes: cancels the tasks that are left and lets them end, then gives back every descriptor. Started
- * watchers, timers and signal watchers are stopped without a call. From then on every call answers
- * -ESHUTDOWN, until rota_loop_free. -EBUSY inside a turn of it; closing twice is 0. */
+ * watchers, timers and signal watchers are stopped without a call. From then on every call with the loop, or with
+ * what belongs to it, answers -ESHUTDOWN, until rota_loop_free. -EBUSY inside a turn of it; closing twice is 0. */
 ROTA_API int rota_loop_close(rota_loop *loop);
 
 /* Closes if need be and frees. NULL is fine. -EBUSY inside a turn. */
@@ -372,7 +380,10 @@ ROTA_API ROTA_CHECK int rota_watcher_again(rota_loop *loop, rota_watcher *watche
 
 /* Closes fd. Its watchers are stopped and called with ROTA_CLOSED; late events of it are dropped.
  * This, or rota_fd_forget, is how a descriptor that was ever watched must go. Result of close(2); the
- * number is free in any case, except for -EBADF. */
+ * number is free in any case, except for -EBADF.
+ * One that went otherwise is reported in debug mode only, and only when it shows: somebody starts to wait on the number
+ * while it is closed; a call of the library makes a new descriptor with the number; or 64 events in a row were of
+ * descriptors that the loop does not know. */
 ROTA_API int rota_fd_close(rota_loop *loop, int fd);
 
 /* Stops watching fd, which stays open: it is about to be closed or used by other code. As rota_fd_close. */

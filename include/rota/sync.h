@@ -183,7 +183,8 @@ ROTA_API ROTA_CHECK int rota_queue_put(rota_queue *queue, const void *item);
  * empty. */
 ROTA_API ROTA_CHECK int rota_queue_get(rota_queue *queue, void *item);
 
-/* -EAGAIN instead of waiting. */
+/* -EAGAIN instead of waiting. They never let others run: where many are made in a row, call rota_yield in between, or
+ * use rota_queue_put and rota_queue_get, which step aside after 64 calls that need not wait. */
 ROTA_API ROTA_CHECK int rota_queue_try_put(rota_queue *queue, const void *item);
 ROTA_API ROTA_CHECK int rota_queue_try_get(rota_queue *queue, void *item);
 

@@ -8,6 +8,9 @@
  *
  * The current loop of the thread (rota_loop_set_current; the first that was made, by itself) is what rota_spawn in a
  * callback of libuv works on.
+ *
+ * libuv's own header needs names of POSIX: with -std=c11 it does not compile; use -std=gnu11 (a compiler's default is
+ * like it), or define _POSIX_C_SOURCE as 200809L.
  */
 #ifndef ROTA_UV_H
 #define ROTA_UV_H

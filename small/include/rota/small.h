@@ -232,7 +232,8 @@ struct rota_loop {
 
 /* All of it as static memory, and the options that say so, under the name `name`:
  *
- *     ROTA_LOOP_MEMORY(memory, 64, 4, 32, 2048);     64 descriptors, 4 timers besides 32 tasks with 2 KiB each
+ *     ROTA_LOOP_MEMORY(memory, 64, 4, 32, 2048);     64 descriptors, 4 timers besides 32 tasks with 2 KiB each (the main
+ *                                                    task of rota_run is one of them)
  *     ... rota_run(program, NULL, NULL, &memory)
  *
  * What is used first lies together, so that a program that has room for much and uses little touches few pages: the
