@@ -56,15 +56,14 @@ static int run_main(rota_at at, rota_loop *loop, rota_fn *fn, void *arg, intptr_
 }
 
 int rota_run_at(rota_at at, rota_fn *fn, void *arg, intptr_t *result, const rota_loop_options *opt) {
-    rota_loop *loop, *outer = rota__current;
+    rota_loop *loop;
     intptr_t value = 0;
-    if (outer && outer->in_turn)
+    if (rota__current && rota__current->in_turn)
         return rota__two_channels(-EBUSY, 0, result);
     int rc = fn ? rota_loop_new(&loop, opt) : -EINVAL;
     if (rc < 0)
         return rota__two_channels(rc, 0, result);
     rc = run_main(at, loop, fn, arg, &value);
     (void)rota_loop_free(loop);
-    rota__current = outer;
     return rota__two_channels(rc, value, result);
 }

@@ -211,18 +211,35 @@ static int turn(rota_loop *loop, int64_t wait_ns) {
     return rc;
 }
 
-struct turn_state {
-    rota_loop *outer;
-};
+/* The loop is the current one from here until leave_current, which puts back what was. False: it is the current one
+ * already, and stays it. */
+static bool become_current(rota_loop *loop) {
+    if (rota__current == loop)
+        return false;
+    loop->outer = rota__current;
+    rota__current = loop;
+    return true;
+}
 
-static int begin_turns(rota_loop *loop, struct turn_state *state) {
+static void leave_current(rota_loop *loop) {
+    rota__current = loop->outer;
+    loop->outer = NULL;
+}
+
+/* One that closes inside another's turn, or while another closes, must not become the current one again behind that. */
+static void never_again_current(rota_loop *loop) {
+    for (rota_loop *l = rota__current; l; l = l->outer)
+        if (l->outer == loop)
+            l->outer = NULL;
+}
+
+static int begin_turns(rota_loop *loop, bool *entered) {
     int rc = rota__loop_check(loop);
     if (rc < 0)
         return rc;
     if (loop->in_turn || (rota__current && rota__current->in_turn))
         return -EBUSY;
-    state->outer = rota__current;
-    rota__current = loop;
+    *entered = become_current(loop);
     loop->in_turn = true;
     loop->foreign_idle = false;
     rota__inbox_awake(loop->inbox);
@@ -241,9 +258,10 @@ static void arm_foreign(rota_loop *loop) {
     loop->poller->deadline(loop, next);
 }
 
-static void end_turns(rota_loop *loop, const struct turn_state *state) {
+static void end_turns(rota_loop *loop, bool entered) {
     loop->in_turn = false;
-    rota__current = state->outer;
+    if (entered)
+        leave_current(loop);
     if (loop->is_foreign)
         arm_foreign(loop);
 }
@@ -261,19 +279,19 @@ void rota__loop_arm_foreign(rota_loop *loop, rota_timer *timer, int64_t when) {
 }
 
 int rota_loop_turn(rota_loop *loop, int64_t wait_ns) {
-    struct turn_state state;
-    int rc = begin_turns(loop, &state);
+    bool entered;
+    int rc = begin_turns(loop, &entered);
     if (rc < 0)
         return rc;
     rc = turn(loop, wait_ns < 0 ? 0 : wait_ns);
     loop->stop = false;
-    end_turns(loop, &state);
+    end_turns(loop, entered);
     return rc < 0 ? rc : rota__loop_alive(loop);
 }
 
 int rota_loop_run(rota_loop *loop) {
-    struct turn_state state;
-    int rc = begin_turns(loop, &state);
+    bool entered;
+    int rc = begin_turns(loop, &entered);
     if (rc < 0)
         return rc;
     bool stopped = false;
@@ -284,7 +302,7 @@ int rota_loop_run(rota_loop *loop) {
     loop->stop = false;
     if (rc == 0 && !stopped && loop->upper)
         rc = loop->upper->stuck(loop);
-    end_turns(loop, &state);
+    end_turns(loop, entered);
     return rc;
 }
 
@@ -453,14 +471,14 @@ int rota_loop_close(rota_loop *loop) {
         return rc;
     if ((loop->in_turn || loop->closing || loop->state == ROTA__LOOP_CLOSING) && !forked)
         return -EBUSY;
-    rota_loop *outer = rota__current;
-    rota__current = loop;
+    never_again_current(loop);
+    (void)become_current(loop);
     loop->state = ROTA__LOOP_CLOSING;
     loop->is_foreign = loop->foreign_idle = false;
     if (loop->upper && !forked)
         loop->upper->drain(loop);
     close_parts(loop, forked);
-    rota__current = outer == loop ? NULL : outer;
+    leave_current(loop);
     return 0;
 }
 

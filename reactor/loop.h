@@ -105,6 +105,7 @@ struct rota_loop {
     size_t jobs;                  /* and jobs of threads (plus timers, ready work and open remotes) */
     size_t watchers_aside;        /* started watchers that do not */
 
+    rota_loop *outer;             /* displaced as the current one, for a turn or while this one closes; else NULL */
     struct rota__garbage *garbage;
     struct rota__owned *owned;
 

@@ -22,6 +22,10 @@ uint64_t rota__thread_id(void) {
 static void in_child(void) {
     rota__forks++;
     rota__own_id = 0;
+    for (rota_loop *l = rota__current, *outer; l; l = outer) {
+        outer = l->outer;
+        l->outer = NULL;
+    }
     rota__current = NULL;
     rota__trace_forked();
 }

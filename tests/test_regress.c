@@ -371,6 +371,56 @@ static intptr_t passes_to_the_last_number(void *arg) {
 
 Test(regress, no_descriptor_has_the_last_number) { cr_expect_eq(run(passes_to_the_last_number), 0); }
 
+/* ---- a loop that was the current one, and was freed inside another's turn, became the current one again ---- */
+
+static void free_loop(rota_soon *soon, void *loop) {
+    (void)soon;
+    cr_expect_eq(rota_loop_free(loop), 0);
+}
+
+Test(regress, a_loop_freed_in_anothers_turn_is_not_current_afterwards) {
+    rota_loop *first, *second;
+    rota_soon soon;
+    cr_assert_eq(rota_loop_new(&first, NULL), 0);
+    cr_assert_eq(rota_loop_new(&second, NULL), 0);
+    cr_assert_eq(rota_loop_current(), first);
+    rota_soon_init(&soon, free_loop, first);
+    cr_assert_eq(rota_soon_start(second, &soon), 0);
+    cr_expect_eq(rota_loop_run(second), 0);
+    cr_expect_null(rota_loop_current());
+    cr_expect_gt(rota_now(), 0);
+    cr_expect_eq(rota_loop_free(second), 0);
+}
+
+static intptr_t free_when_cancelled(void *loop) {
+    cr_expect_eq(rota_sleep(3600 * ROTA_S), -ECANCELED);
+    cr_expect_eq(rota_loop_free(loop), 0);
+    return 0;
+}
+
+Test(regress, a_loop_freed_while_another_closes_is_not_current_afterwards) {
+    rota_loop *first, *second;
+    cr_assert_eq(rota_loop_new(&first, NULL), 0);
+    cr_assert_eq(rota_loop_new(&second, NULL), 0);
+    cr_assert_eq(rota_loop_set_current(second), 0);
+    cr_assert_eq(rota_spawn(NULL, free_when_cancelled, first, NULL), 0);
+    cr_assert_eq(rota_loop_turn(second, 0), 1);
+    cr_assert_eq(rota_loop_set_current(first), 0);
+    cr_expect_eq(rota_loop_free(second), 0);
+    cr_expect_null(rota_loop_current());
+}
+
+static intptr_t free_it(void *loop) { return rota_loop_free(loop); }
+
+Test(regress, a_loop_freed_inside_rota_run_is_not_current_afterwards) {
+    rota_loop *first;
+    intptr_t result;
+    cr_assert_eq(rota_loop_new(&first, NULL), 0);
+    cr_expect_eq(rota_run(free_it, first, &result, NULL), 0);
+    cr_expect_eq(result, 0);
+    cr_expect_null(rota_loop_current());
+}
+
 /* ---- a process of another loop of the same thread was waited for, for ever ---- */
 
 static intptr_t waits_for_a_strange_process(void *arg) {
