@@ -470,6 +470,43 @@ Test(fd, short_reads) {
     cr_expect_eq(run_task(short_reads_body, NULL), 0);
 }
 
+/* First there is no room: so the writer waits, and from then on what is known of the room is remembered. Then as from
+ * memory that ends behind three bytes. */
+static ssize_t send_until_fault(int fd, const void *buf, size_t n, int flags) {
+    switch (sends++) {
+    case 0:  return -EAGAIN;
+    case 1:  return rota__sys_real.send(fd, buf, n < 3 ? n : 3, flags);
+    default: return -EFAULT;
+    }
+}
+
+static intptr_t do_write(void *arg) {
+    struct io *io = arg;
+    return io->result = rota_write(io->fd, io->buf, io->n);
+}
+
+static intptr_t short_write_body(void *unused) {
+    (void)unused;
+    int sv[2];
+    tcp_pair(sv);
+    char text[] = "abcdef";
+    struct io io = {.fd = sv[0], .buf = text, .n = 6};
+    cr_expect_eq(finish(start(do_write, &io)), 3);
+    rota_task *writer = start(do_write, &io);
+    cr_expect(rota_task_done(writer), "there is room, and no edge will come");
+    if (!rota_task_done(writer))
+        cr_expect_eq(rota_cancel(writer, NULL), 0);
+    cr_expect_eq(finish(writer), -EFAULT);
+    rota_close(sv[0]);
+    rota_close(sv[1]);
+    return 0;
+}
+
+Test(fd, a_short_write_does_not_say_that_there_is_no_room) {
+    use_shim()->send = send_until_fault;
+    cr_expect_eq(run_task(short_write_body, NULL), 0);
+}
+
 /* ---- waiting costs nothing ---- */
 
 static int polls;

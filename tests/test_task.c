@@ -1296,6 +1296,29 @@ Task_test(task, runners_of_all_kinds_follow_each_other) {
     return 0;
 }
 
+static int count_cancelled(void *ctx, rota_task *task, const rota_task_info *info) {
+    (void)task;
+    *(int *)ctx += info->cancelled;
+    return 0;
+}
+
+/* Its block may be that of one that was. */
+Task_test(task, one_that_has_not_begun_is_not_cancelled) {
+    rota_task *tasks[BURST];
+    int cancelled = 0;
+    spawn_burst(tasks, some_yields, NULL);
+    for (int i = 0; i < BURST; i++)
+        cr_expect_eq(rota_cancel(tasks[i], NULL), 0);
+    for (int i = 0; i < BURST; i++)
+        cr_expect_eq(rota_join(tasks[i], NULL), 0);
+    spawn_burst(tasks, where, NULL);
+    cr_expect_eq(rota_loop_each_task(rota_loop_current(), count_cancelled, &cancelled), 0);
+    cr_expect_eq(cancelled, 0);
+    for (int i = 0; i < BURST; i++)
+        rota_task_release(tasks[i]);
+    return 0;
+}
+
 /* Its runner is made ready to be told of it. */
 Task_test(task, one_that_has_not_begun_can_be_cancelled_and_left) {
     rota_task *tasks[BURST];
