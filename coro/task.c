@@ -55,6 +55,17 @@ static void slow(rota_loop *loop, int64_t ns) {
     rota__report_task(loop->running, ROTA_REPORT_SLOW, 0, "", text);
 }
 
+/* What a dropped task waits for may outlive the loop, and must not keep a wait on a stack that goes. */
+static void leave_waits(struct rota__tasks *tasks) {
+    for (struct rota__task_slab *slab = tasks->slabs; slab; slab = slab->next)
+        for (size_t i = 0; i < slab->n; i++) {
+            struct rota__wait *wait = slab->tasks[i].state == ROTA__TASK_LIVE ? slab->tasks[i].wait : NULL;
+            if (wait && wait->leave)
+                wait->leave(wait);
+            slab->tasks[i].wait = NULL;
+        }
+}
+
 /* Cancels everything, and turns until it has ended. What then still waits, uninterruptibly and for nothing that
  * can happen, is reported and dropped; so are failures whose handles somebody holds. */
 static void drain(rota_loop *loop) {
@@ -65,6 +76,8 @@ static void drain(rota_loop *loop) {
     if (tasks->live)
         rota__report_deadlock(loop, ROTA_REPORT_PENDING);
     report_held(tasks);
+    if (tasks->live)
+        leave_waits(tasks);
 }
 
 static void give_back(struct rota__tasks *tasks, struct rota__runner *runner) {

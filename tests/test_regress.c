@@ -421,6 +421,25 @@ Test(regress, a_loop_freed_inside_rota_run_is_not_current_afterwards) {
     cr_expect_null(rota_loop_current());
 }
 
+/* ---- a future that outlived the loop of its waiter, which was dropped, kept the wait on that one's stack ---- */
+
+static intptr_t await_it(void *future) { return rota_future_await(future, NULL); }
+static intptr_t await_shielded(void *future) { return rota_shield(ROTA_FOREVER, await_it, future); }
+static intptr_t set_it(void *future) { return rota_future_set(future, 1); }
+
+static intptr_t spawn_and_leave(void *future) {
+    cr_expect_eq(rota_spawn(NULL, await_shielded, future, NULL), 0);
+    return rota_yield();
+}
+
+Test(regress, a_dropped_waiter_is_forgotten_by_what_it_waits_for) {
+    static rota_future future;
+    rota_future_init(&future);
+    cr_expect_eq(run_with(spawn_and_leave, &future, NULL, NULL), 0);
+    cr_expect_eq(reports_of(ROTA_REPORT_PENDING), 1);
+    cr_expect_eq(run_with(set_it, &future, NULL, NULL), 0);
+}
+
 /* ---- a process of another loop of the same thread was waited for, for ever ---- */
 
 static intptr_t waits_for_a_strange_process(void *arg) {
