@@ -326,7 +326,7 @@ int rota_listen(const char *host, const char *service, const rota_listen_options
 int rota_close(int fd) {
     rota_loop *loop = rota__here();
     if (loop)
-        rota__vacate(loop, fd);
+        fd = rota__vacate(loop, fd, -1);
     return rota__result(close(fd));
 }
 

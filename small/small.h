@@ -72,7 +72,7 @@ void rota__timers_fire(rota_loop *loop);                       /* step 4 */
 int rota__watch(rota_loop *loop, rota_watcher *watcher, int anew);
 void rota__unwatch(rota_loop *loop, rota_watcher *watcher);     /* also of one that is not started */
 rota_fd_slot *rota__slot(rota_loop *loop, int fd);      /* NULL: the table has no room for it */
-void rota__vacate(rota_loop *loop, int fd);             /* stops and tells its watchers */
+int rota__vacate(rota_loop *loop, int fd, int closing);     /* stops and tells its watchers */
 unsigned rota__readiness(unsigned events, unsigned wanted);     /* what a watcher is told of the kernel's events */
 int rota__dispatch(rota_loop *loop, int timeout_ms);    /* steps 2 and 3: asks the kernel, calls watchers */
 

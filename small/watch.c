@@ -12,6 +12,7 @@
 #include "small/small.h"
 
 enum { READ_SIDE = ROTA_READ | ROTA_PRIORITY, INTEREST = ROTA_READ | ROTA_WRITE | ROTA_PRIORITY };
+enum { STARTED = 1, LEAVING };             /* of a watcher; LEAVING: who writes, until who reads has been told of a close */
 enum { EVENTS = 32, POLL_ROUNDS = 16 };    /* on the stack; arrays taken in one turn when they come back full */
 
 _Static_assert(ROTA_READ == (int)EPOLLIN && ROTA_PRIORITY == (int)EPOLLPRI && ROTA_WRITE == (int)EPOLLOUT &&
@@ -36,7 +37,7 @@ static int tell_kernel(const rota_loop *loop, const rota_watcher *w, rota_fd_slo
     };
     int rc, op = EPOLL_CTL_ADD;
     slot->registered_ = false;
-    while ((rc = rota__result(epoll_ctl(loop->epoll_, op, w->fd, &event))) == -EEXIST && op != EPOLL_CTL_MOD)
+    while ((rc = rota__result(epoll_ctl(loop->epoll_, op, w->fd | slot->closing_, &event))) == -EEXIST && op != EPOLL_CTL_MOD)
         op = EPOLL_CTL_MOD;
     return rc;
 }
@@ -54,7 +55,7 @@ int rota__watch(rota_loop *loop, rota_watcher *w, int anew) {
         return rc;
     slot->registered_ = true;
     *place = w;
-    w->state_ = true;
+    w->state_ = STARTED;
     loop->watchers_++;
     return 0;
 }
@@ -63,25 +64,33 @@ void rota__unwatch(rota_loop *loop, rota_watcher *w) {
     if (!w->state_)
         return;
     loop->memory_.fds[w->fd].side_[side_of(w)] = NULL;
-    w->state_ = false;
+    w->state_ = 0;
     loop->watchers_--;
 }
 
-/* Ends the waits on a slot, one after the other, because the first to be told may stop the other; then makes it a new
- * one. Before the descriptor is closed: afterwards what a watcher opens could have its number. */
-void rota__vacate(rota_loop *loop, int fd) {
+/* Makes a slot a new one, and ends the waits on it, one after the other, because the first to be told may stop the
+ * other, or start one that is not to be told. Before the descriptor is closed (closing -1, otherwise 0), because
+ * afterwards what a watcher opens could have its number; until then none can be started on it. What is to be closed then:
+ * fd, or -1 when a callback closes what is about to be closed. */
+int rota__vacate(rota_loop *loop, int fd, int closing) {
     rota_fd_slot *slot = rota__slot(loop, fd);
     if (!slot)
-        return;
+        return fd;
+    int outer = slot->closing_;
+    slot->closing_ = (int8_t)(outer | closing);
+    slot->registered_ = false;
+    slot->generation_++;
+    if (slot->side_[1])
+        slot->side_[1]->state_ = LEAVING;
     for (int side = 0; side < 2; side++) {
         rota_watcher *w = slot->side_[side];
-        if (w) {
+        if (w && w->state_ > side) { /* the second one must be LEAVING still */
             rota__unwatch(loop, w);
             w->fn(w, ROTA_CLOSED, w->arg);
         }
     }
-    slot->generation_++;
-    slot->registered_ = false;
+    slot->closing_ = (int8_t)outer;
+    return fd | outer;
 }
 
 /* ---- events ---- */
@@ -131,7 +140,7 @@ void rota_watcher_init(rota_watcher *w, int fd, unsigned events,
     w->arg = arg;
     w->fd = fd;
     w->events = (uint16_t)events;
-    w->state_ = false;
+    w->state_ = 0;
 }
 
 /* Anew, because nobody tells the loop what a callback has read. */
@@ -159,8 +168,7 @@ int rota_watcher_again(rota_loop *loop, rota_watcher *w) {
 int rota_fd_close(rota_loop *loop, int fd) {
     if (!rota__usable(loop, loop))
         return rota__refuse(loop);
-    rota__vacate(loop, fd);
-    return rota__result(close(fd));
+    return rota__result(close(rota__vacate(loop, fd, -1)));
 }
 
 int rota_fd_forget(rota_loop *loop, int fd) {
@@ -170,6 +178,6 @@ int rota_fd_forget(rota_loop *loop, int fd) {
         return -EBADF;
     if (rota__slot(loop, fd)) /* it may not be in the set: then there is nothing to do */
         (void)epoll_ctl(loop->epoll_, EPOLL_CTL_DEL, fd, NULL);
-    rota__vacate(loop, fd);
+    (void)rota__vacate(loop, fd, 0);
     return 0;
 }

@@ -302,6 +302,94 @@ Test(small_watch, forgotten_it_stays_open_and_can_be_watched_again) {
     close_loop();
 }
 
+static int restarts;
+static void starts_again(rota_watcher *watcher, unsigned ready, void *arg) {
+    kit_note(ready & ROTA_CLOSED ? 'c' : *(const char *)arg);
+    if (ready & ROTA_CLOSED)
+        restarts = rota_watcher_start(loop, watcher);
+}
+
+Test(small_watch, one_that_is_forgotten_may_start_again_when_it_is_told) {
+    rota_watcher reader, writer;
+    open_loop();
+    rota_watcher_init(&reader, fds[0], ROTA_READ, starts_again, &r);
+    rota_watcher_init(&writer, fds[0], ROTA_WRITE, starts_again, &w);
+    cr_assert_eq(rota_watcher_start(loop, &reader), 0);
+    cr_assert_eq(rota_watcher_start(loop, &writer), 0);
+    cr_expect_eq(rota_fd_forget(loop, fds[0]), 0);
+    cr_expect_str_eq(kit_log, "cc");
+    cr_expect_eq(restarts, 0);
+    cr_assert_eq(write(fds[1], "x", 1), 1);
+    cr_expect_eq(rota_loop_turn(loop, 0), 1);
+    cr_expect_str_eq(kit_log, "ccrw");
+    cr_expect_eq(rota_watcher_stop(loop, &reader), 0);
+    cr_expect_eq(rota_watcher_stop(loop, &writer), 0);
+    cr_expect_eq(rota_loop_turn(loop, 0), 0);
+    close_loop();
+}
+
+Test(small_watch, one_that_is_closed_cannot_start_again_when_it_is_told) {
+    rota_watcher reader, writer;
+    open_loop();
+    rota_watcher_init(&reader, fds[0], ROTA_READ, starts_again, &r);
+    rota_watcher_init(&writer, fds[0], ROTA_WRITE, starts_again, &w);
+    cr_assert_eq(rota_watcher_start(loop, &reader), 0);
+    cr_assert_eq(rota_watcher_start(loop, &writer), 0);
+    cr_expect_eq(rota_fd_close(loop, fds[0]), 0);
+    cr_expect_str_eq(kit_log, "cc");
+    cr_expect_eq(restarts, -EBADF);
+    cr_expect_eq(rota_loop_turn(loop, 0), 0); /* neither is counted */
+    cr_assert_eq(dup(fds[1]), fds[0]);
+    cr_expect_eq(rota_watcher_start(loop, &reader), 0);
+    cr_expect_eq(rota_watcher_start(loop, &writer), 0);
+    cr_expect_eq(rota_loop_turn(loop, 0), 1);
+    close_loop();
+}
+
+static void moves_other(rota_watcher *watcher, unsigned ready, void *arg) {
+    (void)watcher, (void)ready, (void)arg;
+    kit_note('m');
+    cr_expect_eq(rota_watcher_stop(loop, &other), 0);
+    cr_expect_eq(rota_watcher_start(loop, &other), 0);
+}
+
+Test(small_watch, one_that_is_started_by_another_one_that_was_told_is_not_told) {
+    rota_watcher reader;
+    open_loop();
+    rota_watcher_init(&reader, fds[0], ROTA_READ, moves_other, NULL);
+    rota_watcher_init(&other, fds[0], ROTA_WRITE, notes, &w);
+    cr_assert_eq(rota_watcher_start(loop, &reader), 0);
+    cr_assert_eq(rota_watcher_start(loop, &other), 0);
+    cr_expect_eq(rota_fd_forget(loop, fds[0]), 0);
+    cr_expect_str_eq(kit_log, "m");
+    cr_expect_eq(rota_loop_turn(loop, 0), 1);
+    cr_expect_str_eq(kit_log, "mw");
+    cr_expect_eq(last_ready, ROTA_WRITE);
+    close_loop();
+}
+
+static void closes_once_more(rota_watcher *watcher, unsigned ready, void *arg) {
+    (void)ready, (void)arg;
+    kit_note('c');
+    cr_expect_eq(rota_fd_close(loop, watcher->fd), -EBADF);
+    cr_expect_eq(rota_watcher_start(loop, watcher), -EBADF);
+}
+
+/* The descriptor is still open then: it must be closed once, or the second close hits who got the number. */
+Test(small_watch, one_that_is_closed_may_close_it_once_more_when_it_is_told) {
+    rota_watcher reader, writer;
+    open_loop();
+    rota_watcher_init(&reader, fds[0], ROTA_READ, closes_once_more, NULL);
+    rota_watcher_init(&writer, fds[0], ROTA_WRITE, closes_once_more, NULL);
+    cr_assert_eq(rota_watcher_start(loop, &reader), 0);
+    cr_assert_eq(rota_watcher_start(loop, &writer), 0);
+    cr_expect_eq(rota_fd_close(loop, fds[0]), 0);
+    cr_expect_str_eq(kit_log, "cc");
+    cr_expect_eq(fcntl(fds[0], F_GETFD), -1);
+    cr_expect_eq(rota_loop_turn(loop, 0), 0);
+    close_loop();
+}
+
 /* What is left in one loop is not in the way of the next one in the same memory. */
 Test(small_watch, watchers_that_are_left_go_with_the_loop) {
     rota_watcher watcher;

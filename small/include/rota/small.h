@@ -150,7 +150,7 @@ typedef struct rota_watcher {
     void *arg;                   /* yours */
     int fd;                      /* read only after init */
     uint16_t events;             /* read only after init: ROTA_READ | ROTA_WRITE | ROTA_PRIORITY */
-    bool state_;
+    uint8_t state_;
 } rota_watcher;
 
 ROTA_API void rota_watcher_init(rota_watcher *watcher, int fd, unsigned events,
@@ -172,10 +172,12 @@ ROTA_API ROTA_CHECK int rota_watcher_again(rota_loop *loop, rota_watcher *watche
 
 /* Closes fd. Before that its watchers are stopped and called with ROTA_CLOSED; late events of it are dropped. This, or
  * rota_fd_forget, is how a descriptor that was ever watched must go: nothing finds out about those that go otherwise.
- * Result of close(2); the number is free in any case, except for -EBADF. */
+ * Until all are told, to start one on fd, or to close fd once more, is -EBADF. Result of close(2); the number is free in
+ * any case, except for -EBADF. */
 ROTA_API int rota_fd_close(rota_loop *loop, int fd);
 
-/* Stops watching fd, which stays open: it is about to be closed or used by other code. -EBADF for fd < 0. */
+/* Stops watching fd, which stays open: it is about to be closed or used by other code. Its watchers are called with
+ * ROTA_CLOSED, and may start again then. -EBADF for fd < 0. */
 ROTA_API int rota_fd_forget(rota_loop *loop, int fd);
 
 /* ---- the loop and its memory -------------------------------------------------------------------- */
@@ -185,6 +187,7 @@ typedef struct rota_fd_slot {
     rota_watcher *side_[2];      /* who only reads; who writes, and may read, too */
     uint32_t generation_;        /* tells events of a descriptor from those of the one that had its number before */
     bool registered_;            /* the kernel was told */
+    int8_t closing_;             /* -1 while its watchers are told that it is about to be closed, else 0 */
 } rota_fd_slot;
 
 enum { ROTA_STACK_MIN = 1024 };
