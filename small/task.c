@@ -393,12 +393,16 @@ static inline __attribute__((always_inline)) int run_until(rota_loop *loop, rota
     return task->state == ROTA__TASK_DONE ? 0 : rc < 0 ? rc : -ECANCELED;
 }
 
+/* When it is refused, the task may be one that is waited for further out. */
 int rota_loop_run_until(rota_loop *loop, rota_task *task, intptr_t *result) {
     int rc = rota__task_check(task);
     if (rc == 0 && rota__loop_of(task) != loop)
         rc = -EINVAL;
-    if (rc == 0 && task->state == ROTA__TASK_LIVE)
+    if (rc == 0 && task->state == ROTA__TASK_LIVE) {
+        bool before = task->stops;
         rc = run_until(loop, task);
+        task->stops = before;
+    }
     return rota__two_channels(rc, rc < 0 ? 0 : task->future.value_, result);
 }
 

@@ -633,6 +633,48 @@ Test(small_task, run_until_a_task_has_ended) {
     cr_expect_eq(rota_await(task, NULL), -ESHUTDOWN);
 }
 
+static void is_refused(rota_soon *soon, void *task) {
+    (void)soon;
+    cr_expect_eq(rota_loop_run_until(rota_loop_current(), task, NULL), -EBUSY);
+}
+
+static void stops(rota_soon *soon, void *arg) {
+    (void)soon, (void)arg;
+    cr_expect_eq(rota_loop_stop(rota_loop_current()), 0);
+}
+
+static void note_time(rota_timer *timer, void *arg) {
+    (void)timer, (void)arg;
+    kit_note('t');
+}
+
+static intptr_t naps(void *arg) { return (void)arg, rota_sleep(ROTA_MS); }
+
+/* Refused, or stopped before the task had ended: its end is no reason any more to end a run. */
+Test(small_task, run_until_leaves_nothing_behind) {
+    rota_loop *loop;
+    rota_task *task;
+    rota_timer timer;
+    rota_soon soon;
+    kit_clock(ROTA_S);
+    cr_assert_eq(rota_loop_new(&loop, kit_memory()), 0);
+    for (int is_stopped = 0; is_stopped < 2; is_stopped++) {
+        rota_timer_init(&timer, note_time, NULL);
+        cr_assert_eq(rota_timer_start(loop, &timer, 5 * ROTA_MS), 0);
+        cr_assert_eq(rota_spawn(&task, naps, NULL, NULL), 0);
+        rota_soon_init(&soon, is_stopped ? stops : is_refused, task);
+        cr_assert_eq(rota_soon_start(loop, &soon), 0);
+        if (is_stopped)
+            cr_expect_eq(rota_loop_run_until(loop, task, NULL), -ECANCELED);
+        cr_expect_eq(rota_loop_run(loop), 0);
+        cr_expect(!rota_timer_active(&timer));
+        cr_expect(rota_task_done(task));
+        rota_task_release(task);
+    }
+    cr_expect_str_eq(kit_log, "tt");
+    cr_expect_eq(rota_loop_free(loop), 0);
+}
+
 Test(small_task, outside_of_tasks_nothing_suspends) {
     rota_loop *loop;
     rota_future future = { 0 };
