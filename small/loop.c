@@ -159,8 +159,10 @@ int rota_loop_new(rota_loop **out, const rota_loop_options *opt) {
     memset(loop, 0, sizeof *loop);
     loop->memory_ = *opt;
     loop->epoll_ = rota__result(epoll_create1(EPOLL_CLOEXEC));
-    if (loop->epoll_ < 0)
+    if (loop->epoll_ < 0) {
+        loop->closed_ = ESHUTDOWN; /* as the one whose memory it was */
         return loop->epoll_;
+    }
     rota__clock(loop);
     if (!rota__current)
         rota__current = loop;

@@ -74,6 +74,22 @@ Test(small_loop, no_epoll_descriptor_is_an_error) {
     close_loop();
 }
 
+Test(small_loop, one_that_cannot_be_made_does_not_bring_back_the_last_one) {
+    rota_loop *last;
+    open_loop();
+    last = loop;
+    close_loop();
+    kit_fail("epoll_create1", 1, EMFILE, false);
+    cr_expect_eq(rota_loop_new(&loop, kit_memory()), -EMFILE);
+    cr_expect_eq(rota_loop_run(last), -ESHUTDOWN);
+    cr_expect_eq(rota_loop_set_current(last), -ESHUTDOWN);
+    cr_expect_null(rota_loop_current());
+    cr_expect_eq(rota_loop_free(last), 0);
+    open_loop();
+    cr_expect_eq(rota_loop_run(loop), 0);
+    close_loop();
+}
+
 Test(small_loop, a_turn_has_its_steps_in_order) {
     int fds[2];
     char r = 'r', w = 'w', t = 't';
