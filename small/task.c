@@ -289,10 +289,9 @@ static void prepare(rota_task *task, void *arg, const rota_spawn_options *opt) {
     make_ready(task, 0);
 }
 
-static int spawn(rota_task **out, rota_fn *fn, void *arg, const rota_spawn_options *opt, rota_loop *loop) {
-    if (out)
-        *out = NULL;
-    opt = opt ? opt : &nothing.options;
+/* What is wrong with a spawn; 0: nothing. */
+static inline __attribute__((always_inline)) int refusal(const rota_loop *loop, rota_fn *fn, const void *arg,
+                                                         const rota_spawn_options *opt) {
     if (!loop || !fn)
         return -EINVAL;
     if (!loop->spare_ && !loop->memory_.n_tasks)
@@ -300,14 +299,22 @@ static int spawn(rota_task **out, rota_fn *fn, void *arg, const rota_spawn_optio
     if (!stacks_are_sound(&loop->memory_) ||
         (opt->arg_size && (!arg || opt->arg_size > loop->memory_.stack_size - ROTA_STACK_MIN)))
         return -EINVAL;
-    if (!loop->memory_.n_timers)
-        return -ENOMEM;
-    rota_task *task = take_block(loop);
-    enlist(loop, task, fn, opt, out);
+    return loop->memory_.n_timers ? 0 : -ENOMEM;
+}
+
+/* The handle is written last: it may lie in the argument, whose copy is of what the caller has put there. */
+static int spawn(rota_task **out, rota_fn *fn, void *arg, const rota_spawn_options *opt, rota_loop *loop) {
+    rota_task *task = NULL;
+    opt = opt ? opt : &nothing.options;
+    int rc = refusal(loop, fn, arg, opt);
+    if (rc == 0) {
+        task = take_block(loop);
+        enlist(loop, task, fn, opt, out);
+        prepare(task, arg, opt);
+    }
     if (out)
         *out = task;
-    prepare(task, arg, opt);
-    return 0;
+    return rc;
 }
 
 /* The current loop is never one that is closed. */

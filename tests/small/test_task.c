@@ -633,6 +633,31 @@ Test(small_task, run_until_a_task_has_ended) {
     cr_expect_eq(rota_await(task, NULL), -ESHUTDOWN);
 }
 
+static struct {
+    rota_task *task;
+    intptr_t value;
+} job;
+
+static intptr_t sees_its_copy(void *arg) {
+    const rota_task *task;
+    memcpy(&task, arg, sizeof task);
+    return task == (void *)&job;
+}
+
+Test(small_task, a_handle_in_the_argument_is_written_after_that_was_copied) {
+    rota_loop *loop;
+    intptr_t result = 0;
+    cr_assert_eq(rota_loop_new(&loop, kit_memory()), 0);
+    job.task = (rota_task *)(void *)&job;
+    cr_assert_eq(rota_spawn(&job.task, sees_its_copy, &job, &(rota_spawn_options){ .arg_size = sizeof job }), 0);
+    cr_expect_eq(rota_loop_run_until(loop, job.task, &result), 0);
+    cr_expect_eq(result, 1);
+    rota_task_release(job.task);
+    cr_expect_eq(rota_spawn(&job.task, NULL, &job, NULL), -EINVAL);
+    cr_expect_null(job.task);
+    cr_expect_eq(rota_loop_free(loop), 0);
+}
+
 static void is_refused(rota_soon *soon, void *task) {
     (void)soon;
     cr_expect_eq(rota_loop_run_until(rota_loop_current(), task, NULL), -EBUSY);
