@@ -361,13 +361,18 @@ bool rota_uncancel(void) {
     return true;
 }
 
+/* A deadline that is told of has refused. */
 bool rota_cancelled(const char **reason, rota_at *at) {
-    const rota_task *self = rota__running;
+    rota_task *self = rota__running;
     if (reason)
         *reason = NULL;
     if (at)
         *at = (rota_at){ .file = NULL };
-    return self && rota__loop_of(self)->now_ >= self->due;
+    if (!self || rota__loop_of(self)->now_ < self->due)
+        return false;
+    if (self->due >= 0)
+        judge(self, rota__loop_of(self)->now_);
+    return true;
 }
 
 rota_task *rota_self(void) { return rota__running; }

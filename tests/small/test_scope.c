@@ -45,6 +45,33 @@ SCOPE_TEST(a_timeout_ends_what_takes_too_long) {
     return rota_yield(); /* outside all is well again */
 }
 
+static intptr_t asks(void *arg) {
+    (void)arg;
+    while (!rota_cancelled(NULL, NULL))
+        if (rota_shield(ROTA_FOREVER, sleeps, (void *)(uintptr_t)&short_time) < 0)
+            return -EIO;
+    return -ECANCELED;
+}
+
+SCOPE_TEST(a_deadline_that_was_told_of_has_refused) {
+    rota_scope scope;
+    rota_task *task;
+    intptr_t value = 0;
+    (void)arg;
+    cr_expect_eq(rota_timeout(5 * ROTA_MS, asks, NULL), -ETIMEDOUT);
+    cr_expect_eq(rota_timeout(0, asks, NULL), -ETIMEDOUT);
+    rota_timeout_begin(&scope, 0);
+    cr_expect(!rota_scope_expired(&scope));
+    cr_expect(rota_cancelled(NULL, NULL));
+    cr_expect(rota_scope_expired(&scope));
+    cr_expect_eq(rota_scope_end(&scope, -ECANCELED), -ETIMEDOUT);
+    cr_expect(!rota_cancelled(NULL, NULL));
+    cr_expect_eq(rota_spawn(&task, asks, NULL, &(rota_spawn_options){ .timeout = 5 * ROTA_MS }), 0);
+    cr_expect_eq(rota_join(task, &value), 0);
+    cr_expect_eq(value, -ETIMEDOUT);
+    return 0;
+}
+
 SCOPE_TEST(a_value_is_kept_though_the_deadline_has_passed) {
     rota_scope scope;
     (void)arg;
