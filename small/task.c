@@ -324,12 +324,14 @@ int rota_spawn(rota_task **out, rota_fn *fn, void *arg, const rota_spawn_options
 
 /* ---- handles ---- */
 
+/* A stack that the loop has not used yet holds what a loop before it left there. */
 int rota__task_check(const rota_task *task) {
     if (!task)
         return -EINVAL;
-    if (rota__loop_of(task)->closed_)
+    const rota_loop *loop = rota__loop_of(task);
+    if (loop->closed_)
         return -ESHUTDOWN;
-    return task->state == ROTA__TASK_FREE ? -ESRCH : 0;
+    return task->state == ROTA__TASK_FREE || task <= block_before(&loop->memory_, loop->memory_.n_tasks) ? -ESRCH : 0;
 }
 
 void rota_task_release(rota_task *task) {

@@ -658,6 +658,43 @@ Test(small_task, a_handle_in_the_argument_is_written_after_that_was_copied) {
     cr_expect_eq(rota_loop_free(loop), 0);
 }
 
+static rota_task *stale;
+static intptr_t leaves_a_handle(void *arg) {
+    (void)arg;
+    cr_expect_eq(rota_spawn(&stale, give, NULL, NULL), 0);
+    return rota_yield();
+}
+
+static const char *stands_at[KIT_TASKS];
+static intptr_t stands(void *arg) {
+    char here;
+    stands_at[(uintptr_t)arg] = &here;
+    return rota_sleep(ROTA_MS);
+}
+
+static intptr_t releases_it(void *arg) {
+    intptr_t value;
+    (void)arg;
+    cr_expect_eq(rota_await(stale, &value), -ESRCH);
+    cr_expect_eq(rota_cancel(stale, NULL), -ESRCH);
+    rota_task_release(stale);
+    for (uintptr_t i = 0; i < 3; i++)
+        cr_expect_eq(rota_spawn(NULL, stands, (void *)i, NULL), 0);
+    cr_expect_eq(rota_sleep(2 * ROTA_MS), 0);
+    cr_expect_neq(stands_at[0], stands_at[1]);
+    cr_expect_neq(stands_at[1], stands_at[2]);
+    cr_expect_neq(stands_at[0], stands_at[2]);
+    return 0;
+}
+
+/* Released then, its stack would be free twice. */
+Test(small_task, a_handle_does_not_outlive_its_loop) {
+    kit_clock(ROTA_S);
+    cr_expect_eq(rota_run(leaves_a_handle, NULL, NULL, kit_memory()), 0);
+    rota_task_release(stale);
+    cr_expect_eq(rota_run(releases_it, NULL, NULL, kit_memory()), 0);
+}
+
 static void is_refused(rota_soon *soon, void *task) {
     (void)soon;
     cr_expect_eq(rota_loop_run_until(rota_loop_current(), task, NULL), -EBUSY);

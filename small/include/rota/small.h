@@ -322,7 +322,8 @@ typedef struct rota_spawn_options {
 } rota_spawn_options;
 
 /* Starts fn(arg) as a task of the current loop, behind everything that is queued. Never suspends. task NULL detaches:
- * the task goes when it ends. Else the handle must be released or joined; until then its stack serves no other task.
+ * the task goes when it ends. Else the handle must be released or joined; until then its stack serves no other task. A
+ * handle goes with its loop (rota_loop_free, the end of rota_run): once the memory is used again it must not be.
  * On failure *task is NULL, fn never runs, and arg stays the caller's; after success fn always runs, even when the task
  * is cancelled before its first step.
  * -EINVAL (no fn, no loop, arg_size too large for the stack; stacks that are not as they must be), -EAGAIN (all stacks
