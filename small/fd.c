@@ -12,6 +12,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "small/task.h"
@@ -27,12 +28,11 @@ _Static_assert(ROTA_READ == POLLIN && ROTA_PRIORITY == POLLPRI && ROTA_WRITE == 
 struct call {
     struct rota__wait wait;    /* first */
     rota_watcher watcher;      /* says which descriptor, and what must be ready */
-    void *buf;
-    size_t n;
+    struct iovec data;         /* or what else the try needs */
 };
 
 /* One try of it: what the system answers, -EAGAIN when it must wait. */
-typedef int attempt(const struct call *call);
+typedef int attempt(struct call *call);
 
 /* In step 3, or when it is closed: then the watcher is stopped already. The task may have been woken before. */
 static void on_ready(rota_watcher *watcher, unsigned ready, void *arg) {
@@ -67,8 +67,8 @@ static ssize_t until_done(int fd, void *buf, size_t n, unsigned events, attempt 
     call.watcher.fd = fd;
     call.watcher.events = (uint16_t)events;
     call.watcher.state_ = false;
-    call.buf = buf;
-    call.n = n;
+    call.data.iov_base = buf;
+    call.data.iov_len = n;
     int rc = rota__enter();
     while (rc == 0) {
         rc = try_once(&call);
@@ -85,7 +85,7 @@ static ssize_t until_done(int fd, void *buf, size_t n, unsigned events, attempt 
 }
 
 /* What it is ready for now; -EAGAIN: for nothing that is asked. */
-static int ready_now(const struct call *call) {
+static int ready_now(struct call *call) {
     struct pollfd p = { .fd = call->watcher.fd, .events = (short)call->watcher.events };
     if (p.fd < 0)
         return -EBADF; /* poll would skip it */
@@ -101,20 +101,22 @@ static int ready_now(const struct call *call) {
 
 /* What is no socket may block, and has no call that would not: readiness plus one call. A pipe that polls writable has
  * room for PIPE_BUF bytes, so no more are offered. Reading nothing from a socket would wait for the first byte all the
- * same: read(2) does not. */
-static int transfer(const struct call *call) {
-    int r = -ENOTSOCK;
-    if (call->watcher.events == ROTA_WRITE)
-        r = rota__result((int)send(call->watcher.fd, call->buf, call->n, MSG_DONTWAIT | MSG_NOSIGNAL));
-    else if (call->n)
-        r = rota__result((int)recv(call->watcher.fd, call->buf, call->n, MSG_DONTWAIT));
+ * same: read(2) does not. What is not ready may be the wrong end of a pipe, which never will be: a call without a vector
+ * transfers nothing, but says so (-EBADF; readv(2) of Linux looks at the mode first). */
+static int transfer(struct call *call) {
+    int fd = call->watcher.fd, writes = call->watcher.events == ROTA_WRITE, r = -ENOTSOCK, ready = 0;
+    if (writes)
+        r = rota__result((int)send(fd, call->data.iov_base, call->data.iov_len, MSG_DONTWAIT | MSG_NOSIGNAL));
+    else if (call->data.iov_len)
+        r = rota__result((int)recv(fd, call->data.iov_base, call->data.iov_len, MSG_DONTWAIT));
     if (r != -ENOTSOCK)
         return r;
-    if (call->n && (r = ready_now(call)) < 0)
-        return r;
-    if (call->watcher.events == ROTA_READ)
-        return rota__result((int)read(call->watcher.fd, call->buf, call->n));
-    return rota__result((int)write(call->watcher.fd, call->buf, call->n < PIPE_BUF ? call->n : PIPE_BUF));
+    if (call->data.iov_len)
+        ready = ready_now(call);
+    if (writes && call->data.iov_len > PIPE_BUF)
+        call->data.iov_len = PIPE_BUF;
+    r = rota__result((int)(writes ? writev : readv)(fd, &call->data, ready >= 0));
+    return ready < 0 && r == 0 ? ready : r;
 }
 
 ssize_t rota_read(int fd, void *buf, size_t n) { return until_done(fd, buf, n, ROTA_READ, transfer); }
@@ -170,11 +172,11 @@ static bool is_transient(int error) {
 /* Asked before, because there is no flag that keeps accept from waiting on a listener that blocks. One beyond the
  * loop's table could never be waited for. With a full table the queue does not get shorter by asking, and its readiness
  * stays: without the pause an acceptor that goes on after -EMFILE would spin. */
-static int accept_once(const struct call *call) {
+static int accept_once(struct call *call) {
     int client = ready_now(call);
     if (client < 0)
         return client;
-    client = rota__result(accept4(call->watcher.fd, call->buf, (socklen_t *)call->n, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    client = rota__result(accept4(call->watcher.fd, call->data.iov_base, (socklen_t *)call->data.iov_len, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (client >= 0) {
         rota_fd_slot *slot = rota__slot(rota__turning, client);
         if (slot) {

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/uio.h>
 #include <time.h>
 #if defined(__has_include)
 # if __has_include(<valgrind/valgrind.h>)
@@ -64,7 +65,7 @@ void kit_note(char c) {
 
 /* ---- system calls ---- */
 
-enum { CALLS = 16 };
+enum { CALLS = 18 };
 static struct call {
     const char *name;
     int seen, fail_at, error;
@@ -124,7 +125,9 @@ WRAP(ssize_t, recv, (int fd, void *buf, size_t n, int flags), (fd, buf, n, flags
 WRAP(ssize_t, send, (int fd, const void *buf, size_t n, int flags), (fd, buf, n, flags))
 WRAP(int, setsockopt, (int fd, int level, int name, const void *value, socklen_t len), (fd, level, name, value, len))
 WRAP(int, socket, (int family, int type, int protocol), (family, type, protocol))
+WRAP(ssize_t, readv, (int fd, const struct iovec *iov, int n), (fd, iov, n))
 WRAP(ssize_t, write, (int fd, const void *buf, size_t n), (fd, buf, n))
+WRAP(ssize_t, writev, (int fd, const struct iovec *iov, int n), (fd, iov, n))
 
 static bool stands_still;
 static int64_t clock_now;
