@@ -117,7 +117,7 @@ def page(data, folder):
     about, results = data['machine'], data['results']
     peers = ', '.join(f'{k} {v}' for k, v in about['peers'].items())
     out = ['# Performance', '',
-           'One full run of `scripts/bench`, as it was, written down by `bench/report.py`; how it measures and how to read it: '
+           'What `scripts/bench` found, as it was, written down by `bench/report.py`; how it measures and how to read it: '
            '[bench/README.md](../bench/README.md). What was tried to get here, and what did not pay: '
            '[DECISIONS.md](DECISIONS.md).', '',
            f'- {about["date"]}; {about["model"]}, {about["cores"]} cores of a virtual machine; {about["system"]} '

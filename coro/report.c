@@ -11,11 +11,8 @@ void rota__report_task(const rota_task *task, int kind, int error, const char *b
     rota__text_add(&t, "task ");
     rota__task_name_text(&t, task);
     rota__text_add(&t, after);
-    /* What else belongs to the sentence: most say in words what has happened. */
-    if (kind == ROTA_REPORT_UNAWAITED)
+    if (kind == ROTA_REPORT_UNAWAITED) /* all others say in words what has happened */
         rota__error_text(&t, error);
-    else if (kind == ROTA_REPORT_MUTEX)
-        rota__text_hex(&t, (uintptr_t)task->runner->held);
     rota__place_text(&t, &task->at);
     rota__report(task->loop, kind, error, task->name, &task->at, line);
 }

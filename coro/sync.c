@@ -13,6 +13,7 @@
 #include "rota/sync.h"
 
 #include "coro/task.h"
+#include "reactor/text.h"
 
 /* ---- event ---- */
 
@@ -121,7 +122,12 @@ int rota_mutex_unlock(rota_mutex *m) {
 void rota__mutexes_abandoned(rota_task *task) {
     rota_mutex *m;
     while ((m = task->runner->held)) {
-        rota__report_task(task, ROTA_REPORT_MUTEX, -EOWNERDEAD, "", " ended and still held the lock ");
+        char text[64];
+        struct rota__text t;
+        rota__text_init(&t, text, sizeof text);
+        rota__text_add(&t, " ended and still held the lock ");
+        rota__text_hex(&t, (uintptr_t)m);
+        rota__report_task(task, ROTA_REPORT_MUTEX, -EOWNERDEAD, "", text);
         disown(m);
         while (rota__wake_first(&m->waiters_, -EOWNERDEAD))
             ;

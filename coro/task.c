@@ -537,7 +537,6 @@ int rota_spawn_at(rota_at at, rota_task **out, rota_fn *fn, void *arg, const rot
 
 /* ---- the end ---- */
 
-
 /* -ECANCELED from a task that was told to stop is obedience, no failure. Who waits in rota_join drops the handle in
  * the moment in which it is woken: it has nothing left to do when it runs. */
 static void tell(rota_task *task, intptr_t value) {

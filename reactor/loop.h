@@ -76,7 +76,7 @@ struct rota_loop {
 
     uint64_t owner;               /* rota__thread_id() of the thread it belongs to */
     uint64_t user;                /* the same until it is closed, then nobody's id: both questions with one look */
-    int64_t virtual_now;          /* now; on a real clock ROTA_FOREVER, so that adding to it overflows: see rota_timer_start */
+    int64_t virtual_now;          /* now; on a real clock ROTA_FOREVER, so that adding overflows: see rota_timer_start */
     unsigned forks;               /* rota__forks when it was made */
     unsigned budget_rounds;       /* of 32 steps, in this step 1 */
     int64_t budget_until;

@@ -176,7 +176,8 @@ static int accept_once(struct call *call) {
     int client = ready_now(call);
     if (client < 0)
         return client;
-    client = rota__result(accept4(call->watcher.fd, call->data.iov_base, (socklen_t *)call->data.iov_len, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    client = rota__result(accept4(call->watcher.fd, call->data.iov_base, (socklen_t *)call->data.iov_len,
+                                  SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (client >= 0) {
         rota_fd_slot *slot = rota__slot(rota__turning, client);
         if (slot) {

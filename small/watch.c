@@ -37,7 +37,8 @@ static int tell_kernel(const rota_loop *loop, const rota_watcher *w, rota_fd_slo
     };
     int rc, op = EPOLL_CTL_ADD;
     slot->registered_ = false;
-    while ((rc = rota__result(epoll_ctl(loop->epoll_, op, w->fd | slot->closing_, &event))) == -EEXIST && op != EPOLL_CTL_MOD)
+    while ((rc = rota__result(epoll_ctl(loop->epoll_, op, w->fd | slot->closing_, &event))) == -EEXIST &&
+           op != EPOLL_CTL_MOD)
         op = EPOLL_CTL_MOD;
     return rc;
 }

@@ -349,7 +349,8 @@ ROTA_API int rota_cancel(rota_task *task, const char *reason);
 /* Withdraws a rota_cancel of the calling task; true when there was one. That of the loop that closes stays. */
 ROTA_API bool rota_uncancel(void);
 
-/* True when the caller's calls refuse: that counts as a refusal of the deadline that has passed. *reason and *at (either may be NULL) are not known here: NULL. */
+/* True when the caller's calls refuse: that counts as a refusal of the deadline that has passed. *reason and *at (either
+ * may be NULL) are not known here: NULL. */
 ROTA_API bool rota_cancelled(const char **reason, rota_at *at);
 
 /* The running task; NULL outside of tasks. */
