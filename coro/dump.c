@@ -26,7 +26,7 @@ int rota_loop_each_task(rota_loop *loop, rota_each_task_fn *fn, void *ctx) {
     if (rc < 0 || !loop->upper)
         return rc;
     for (struct rota__task_slab *slab = rota__tasks_of(loop)->slabs; slab; slab = slab->next)
-        for (size_t i = 0; i < slab->n; i++) {
+        for (size_t i = 0; i < slab->used; i++) {
             rota_task *task = &slab->tasks[i];
             rota_task_info info;
             if (task->state != ROTA__TASK_LIVE)

@@ -12,72 +12,59 @@ enum { MOST_SHOWN = 16 };
 
 /* ---- edges ---- */
 
-/* A list of tasks, linked through `work`; each is in it once. */
+/* A list of tasks that wait, linked through `work`; each is in it once. One that does not wait has no edges, and leads
+ * nowhere. */
 struct walk {
     rota_task *first, **last;
 };
 
 static void add(struct walk *walk, const rota_task *task) {
     rota_task *t = (rota_task *)(uintptr_t)task;
-    if (!t || t->flags & ROTA__TASK_QUEUED_WORK)
+    if (!t || !rota__task_waits(t) || t->flags & ROTA__TASK_QUEUED_WORK)
         return;
     t->flags |= ROTA__TASK_QUEUED_WORK;
-    t->work = NULL;
+    t->runner->work = NULL;
     *walk->last = t;
-    walk->last = &t->work;
-}
-
-static void add_all(struct walk *walk, const rota_task *task) {
-    for (; task; task = task->next)
-        add(walk, task);
-}
-
-static void end_walk(struct walk *walk) {
-    for (rota_task *t = walk->first; t; t = t->work)
-        t->flags &= (uint16_t)~ROTA__TASK_QUEUED_WORK;
+    walk->last = &t->runner->work;
 }
 
 static void add_edges(struct walk *walk, const rota_task *task) {
     add(walk, rota__waits_on(task));
-    if (rota__task_waits(task) && task->wait->what == rota__waits_for_group)
-        add_all(walk, ((const rota_group *)task->wait->on)->children_);
+    if (task->wait->what != rota__waits_for_group)
+        return;
+    for (const rota_task *child = ((const rota_group *)task->wait->on)->children_; child; child = child->next)
+        add(walk, child);
 }
 
 /* Does its waiting lead back to itself? */
 static bool in_a_cycle(const rota_task *task) {
     struct walk walk = { NULL, &walk.first };
+    if (!rota__task_waits(task))
+        return false;
     add_edges(&walk, task);
-    for (const rota_task *t = walk.first; t && !(task->flags & ROTA__TASK_QUEUED_WORK); t = t->work)
+    for (const rota_task *t = walk.first; t && !(task->flags & ROTA__TASK_QUEUED_WORK); t = t->runner->work)
         add_edges(&walk, t);
     bool found = task->flags & ROTA__TASK_QUEUED_WORK;
-    end_walk(&walk);
+    for (rota_task *t = walk.first; t; t = t->runner->work)
+        t->flags &= (uint16_t)~ROTA__TASK_QUEUED_WORK;
     return found;
 }
 
 /* ---- what waits in vain ---- */
 
-static bool has_scopes(const rota_task *task) {
-    return task->state == ROTA__TASK_LIVE && rota__task_has_begun(task);
-}
-
-/* Puts every task of the loop in the list: the free ones, and those in groups of a task that is in it. */
-static void add_every(rota_loop *loop, struct walk *walk) {
-    add_all(walk, rota__tasks_of(loop)->free_tasks);
-    for (rota_task *task = walk->first; task; task = task->work)
-        for (rota_scope *s = has_scopes(task) ? &task->runner->root : NULL; s; s = s->inner_)
-            if (s->flags_ & ROTA__SCOPE_GROUP)
-                add_all(walk, rota__container_of(s, rota_group, scope)->children_);
-}
-
-/* The first few that have not ended. Copied out of the walk, whose links the search for cycles uses again. */
+/* The first few that have not ended, in the order in which they were spawned. */
 static size_t pick(rota_loop *loop, const rota_task *shown[MOST_SHOWN]) {
-    struct walk walk = { NULL, &walk.first };
     size_t n = 0;
-    add_every(loop, &walk);
-    for (const rota_task *t = walk.first; t && n < MOST_SHOWN; t = t->work)
-        if (t->state == ROTA__TASK_LIVE)
-            shown[n++] = t;
-    end_walk(&walk);
+    for (const struct rota__task_slab *slab = rota__tasks_of(loop)->slabs; slab; slab = slab->next)
+        for (size_t i = 0; i < slab->used; i++) {
+            const rota_task *task = &slab->tasks[i];
+            if (task->state != ROTA__TASK_LIVE || (n == MOST_SHOWN && task->number > shown[n - 1]->number))
+                continue;
+            size_t at = n < MOST_SHOWN ? n++ : n - 1;
+            for (; at > 0 && shown[at - 1]->number > task->number; at--)
+                shown[at] = shown[at - 1];
+            shown[at] = task;
+        }
     return n;
 }
 

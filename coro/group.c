@@ -68,7 +68,7 @@ static void wait_for_children(rota_task *self, rota_group *group) {
 bool rota__group_is_held(rota_loop *loop, const rota_group *group) {
     for (int pass = 0; pass < 2; pass++)
         for (struct rota__task_slab *slab = rota__tasks_of(loop)->slabs; slab; slab = slab->next)
-            for (size_t i = 0; i < slab->n; i++) {
+            for (size_t i = 0; i < slab->used; i++) {
                 rota_task *task = &slab->tasks[i];
                 if (task->group != group || task->state == ROTA__TASK_FREE)
                     continue;

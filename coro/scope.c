@@ -45,7 +45,7 @@ static void add_children(const rota_scope *scope, rota_task *child, rota_task **
         if (child->flags & ROTA__TASK_QUEUED_WORK)
             continue;
         child->flags |= ROTA__TASK_QUEUED_WORK;
-        child->work = *work;
+        child->runner->work = *work;
         *work = child;
     }
 }
@@ -72,7 +72,7 @@ void rota__scope_changed(rota_scope *scope) {
     recompute_chain(scope, &work);
     while (work) {
         rota_task *task = work;
-        work = task->work;
+        work = task->runner->work;
         task->flags &= (uint16_t)~ROTA__TASK_QUEUED_WORK;
         recompute_chain(&task->runner->root, &work);
     }

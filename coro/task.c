@@ -10,7 +10,8 @@
 
 #include "reactor/text.h"
 
-enum { SLAB_MIN = 16, SLAB_MAX = 1024 };
+/* 1,023 blocks, the head of their slab and malloc's fill 44 pages; one block more would begin another. */
+enum { SLAB_MIN = 16, SLAB_MAX = 1023 };
 
 /* ---- failures that nobody looks at ---- */
 
@@ -29,7 +30,7 @@ void rota__task_report_unseen(rota_task *task) { report_unseen(task, ""); }
  * groups are left out: their group tells of them when it is left.) */
 static void report_held(const struct rota__tasks *tasks) {
     for (struct rota__task_slab *slab = tasks->slabs; slab; slab = slab->next)
-        for (size_t i = 0; i < slab->n; i++) {
+        for (size_t i = 0; i < slab->used; i++) {
             rota_task *task = &slab->tasks[i];
             if (task->state == ROTA__TASK_DONE && !task->group)
                 report_unseen(task, "a handle is still held: ");
@@ -58,7 +59,7 @@ static void slow(rota_loop *loop, int64_t ns) {
 /* What a dropped task waits for may outlive the loop, and must not keep a wait on a stack that goes. */
 static void leave_waits(struct rota__tasks *tasks) {
     for (struct rota__task_slab *slab = tasks->slabs; slab; slab = slab->next)
-        for (size_t i = 0; i < slab->n; i++) {
+        for (size_t i = 0; i < slab->used; i++) {
             struct rota__wait *wait = slab->tasks[i].state == ROTA__TASK_LIVE ? slab->tasks[i].wait : NULL;
             if (wait && wait->leave)
                 wait->leave(wait);
@@ -103,7 +104,7 @@ static void free_stacks(struct rota__tasks *tasks) {
             give_back(tasks, runner);
         }
     for (struct rota__task_slab *slab = tasks->slabs; slab; slab = slab->next)
-        for (size_t i = 0; i < slab->n; i++)
+        for (size_t i = 0; i < slab->used; i++)
             if (slab->tasks[i].state == ROTA__TASK_LIVE && rota__task_has_begun(&slab->tasks[i]))
                 give_back(tasks, slab->tasks[i].runner);
     rota__forget_adopted(tasks);
@@ -116,7 +117,7 @@ static void free_tasks(rota_loop *loop) {
     if (tasks->leave_executors)
         tasks->leave_executors(loop); /* first: where tasks could not be ended, threads still work on their stacks */
     for (slab = tasks->slabs; slab; slab = slab->next)
-        for (size_t i = 0; i < slab->n; i++)
+        for (size_t i = 0; i < slab->used; i++)
             if (slab->tasks[i].state == ROTA__TASK_LIVE && rota__task_has_begun(&slab->tasks[i]))
                 rota__locals_drop(&slab->tasks[i]);
     /* Only in a child after fork does a task run now: the one that closes, and stands on one of the stacks. */
@@ -173,44 +174,67 @@ int rota__tasks_need(rota_loop *loop) {
 
 /* ---- control blocks ---- */
 
-static void spare_push(struct rota__tasks *tasks, rota_task *task) {
+static bool has_unused(const struct rota__tasks *tasks) {
+    return tasks->slabs && tasks->slabs->used < tasks->slabs->n; /* older slabs are used up */
+}
+
+static rota_task *first_use(struct rota__tasks *tasks) {
+    rota_task *task = &tasks->slabs->tasks[tasks->slabs->used++];
+    memset(task, 0, sizeof *task);
+    task->loop = tasks->loop;
+    task->fast = ROTA__FAST_CALLS;
+    return task;
+}
+
+static void append_spare(struct rota__tasks *tasks, rota_task *task) {
     task->next = NULL;
-    if (tasks->loop->debug || !tasks->spare) {
-        /* Last in, last out: a stale handle is recognised for as long as can be. */
-        *tasks->spare_last = task;
-        tasks->spare_last = &task->next;
-    } else {
+    *tasks->spare_last = task;
+    tasks->spare_last = &task->next;
+}
+
+static __attribute__((cold, noinline)) void spare_push_last(struct rota__tasks *tasks, rota_task *task) {
+    while (has_unused(tasks))
+        append_spare(tasks, first_use(tasks));
+    append_spare(tasks, task);
+}
+
+static void spare_push(struct rota__tasks *tasks, rota_task *task) {
+    if (__builtin_expect(tasks->loop->debug, 0)) {
+        /* Behind all others, and those that were never used: a stale handle is recognised for as long as can be. */
+        spare_push_last(tasks, task);
+    } else if (tasks->spare) {
         task->next = tasks->spare;
         tasks->spare = task;
+    } else {
+        append_spare(tasks, task);
     }
 }
 
+/* What a new slab holds is touched when it is first used: a page of blocks that nobody needs yet is never in memory. */
 static int more_slots(struct rota__tasks *tasks) {
     size_t n = tasks->slots < SLAB_MIN ? SLAB_MIN : tasks->slots > SLAB_MAX ? SLAB_MAX : tasks->slots;
     struct rota__task_slab *slab =
         rota__alloc(&tasks->loop->allocator, sizeof *slab + n * sizeof *slab->tasks);
     if (!slab)
         return -ENOMEM;
-    memset(slab->tasks, 0, n * sizeof *slab->tasks);
     slab->next = tasks->slabs;
     slab->n = n;
+    slab->used = 0;
     tasks->slabs = slab;
-    for (size_t i = 0; i < n; i++) {
-        slab->tasks[i].loop = tasks->loop;
-        slab->tasks[i].fast = ROTA__FAST_CALLS;
-        *tasks->spare_last = &slab->tasks[i];
-        tasks->spare_last = &slab->tasks[i].next;
-    }
     tasks->slots += n;
     /* Room for all of them and for some callbacks, so that waking uses the ring (it works without, slower). */
     rota__ready_reserve(&tasks->loop->ready, &tasks->loop->allocator, tasks->slots + 64);
     return 0;
 }
 
+static __attribute__((noinline)) rota_task *new_block(struct rota__tasks *tasks) {
+    return has_unused(tasks) || more_slots(tasks) == 0 ? first_use(tasks) : NULL;
+}
+
 static rota_task *spare_pop(struct rota__tasks *tasks) {
-    if (!tasks->spare && more_slots(tasks) < 0)
-        return NULL;
     rota_task *task = tasks->spare;
+    if (!task)
+        return new_block(tasks);
     tasks->spare = task->next;
     if (!tasks->spare)
         tasks->spare_last = &tasks->spare;

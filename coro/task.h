@@ -69,6 +69,7 @@ struct rota__runner {
     struct rota__stack stack;
     struct rota__garbage garbage;
     void *spent;                   /* a context that is not to be continued */
+    rota_task *work;               /* in a list of tasks that a change of scope, or a search, still has to reach */
     struct rota__exceptions exceptions;  /* of its task while that does not run; meanwhile, of the loop's own stack */
     ROTA__SANITIZE_FIBER *now_on;  /* for sanitizers: of the stack that it is to be continued on */
     ROTA__SANITIZE_FIBER fiber;
@@ -98,7 +99,6 @@ struct rota_task {
     rota_future future;            /* of its outcome */
     rota_task *next, **prev;       /* in the group's list of children, or in the loop's of free tasks */
     rota_group *group;             /* NULL: free */
-    rota_task *work;               /* in a list of tasks that a change of scope still has to reach */
     uint64_t number;               /* of the loop's tasks: for people and traces */
     const char *name;
     rota_at at;
@@ -120,7 +120,7 @@ enum { ROTA__FAST_CALLS = 64 };
 
 struct rota__task_slab {
     struct rota__task_slab *next;
-    size_t n;
+    uint32_t n, used;      /* the blocks behind `used` were never touched */
     rota_task tasks[];
 };
 

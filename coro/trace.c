@@ -87,7 +87,7 @@ void rota__trace_who(const rota_loop *loop, rota_trace_event *event) { about(eve
 
 void rota__trace_tell(rota_loop *loop, rota_trace_fn *fn, void *ctx) {
     for (struct rota__task_slab *slab = rota__tasks_of(loop)->slabs; slab; slab = slab->next)
-        for (size_t i = 0; i < slab->n; i++) {
+        for (size_t i = 0; i < slab->used; i++) {
             const rota_task *task = &slab->tasks[i];
             if (task->state != ROTA__TASK_LIVE)
                 continue;

@@ -1,4 +1,5 @@
 /* The wait graph in the deadlock report: edges through awaits, locks and groups, and cycles. */
+#include <stdio.h>
 #include <string.h>
 
 #include "rota.h"
@@ -138,4 +139,32 @@ static intptr_t reads_behind_a_writer(void *arg) {
 Test(graph, a_reader_names_the_writer, .disabled = BRIEF_REPORTS) {
     expect_deadlock(reads_behind_a_writer);
     cr_expect(says("main", "a lock, to read") && says("main", "held by task 'writer'"), "%s", text);
+}
+
+/* ---- which are named ---- */
+
+static intptr_t waits_for_ever(void *arg) { return rota_event_wait(arg); }
+
+/* Forty: their control blocks lie in several slabs, the newest of which is found first. */
+static intptr_t forty_wait(void *arg) {
+    rota_event never = { 0 };
+    (void)arg;
+    for (int i = 0; i < 40; i++)
+        cr_expect_eq(rota_spawn(NULL, waits_for_ever, &never, NULL), 0);
+    return rota_event_wait(&never);
+}
+
+Test(graph, the_first_sixteen_are_named_in_the_order_of_their_spawn, .disabled = BRIEF_REPORTS) {
+    expect_deadlock(forty_wait);
+    const char *at = strstr(text, "\n  task 'main' "); /* the first */
+    cr_assert(at, "%s", text);
+    for (int number = 2; number <= 16; number++) {
+        char start[32];
+        snprintf(start, sizeof start, "\n  task #%d ", number);
+        const char *line = strstr(at, start);
+        cr_assert(line, "task #%d is not named, or too early or late: %s", number, text);
+        at = line + 1;
+    }
+    cr_expect(strstr(at, "\n  ... and 25 more"), "%s", text);
+    cr_expect(!strstr(text, "task #17 "), "%s", text);
 }
