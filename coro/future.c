@@ -3,7 +3,6 @@
  * be gone when the waiter runs, and a call that has nothing left to do when it is woken can end in the switch. */
 #include "coro/task.h"
 
-enum { PENDING, SET, CLOSED };
 enum { CALLBACK_IDLE, CALLBACK_WAITS, CALLBACK_QUEUED };
 
 void rota_future_init(rota_future *future) {
@@ -12,7 +11,7 @@ void rota_future_init(rota_future *future) {
     future->waiters_ = NULL;
     future->callbacks_ = NULL;
     future->value_ = 0;
-    future->state_ = PENDING;
+    future->state_ = ROTA__FUTURE_PENDING;
     future->flags_ = 0;
 }
 
@@ -64,14 +63,14 @@ int rota_future_on_done(rota_future *future, rota_done *done, void (*fn)(rota_do
         return rc;
     if (!future || !done || !fn)
         return -EINVAL;
-    if (future->state_ == CLOSED)
+    if (future->state_ == ROTA__FUTURE_CLOSED)
         return -ESHUTDOWN;
     done->fn = fn;
     done->arg = arg;
     done->future_ = future;
     done->loop_ = loop;
     done->chains_ = false;
-    if (future->state_ == SET) {
+    if (future->state_ == ROTA__FUTURE_SET) {
         future->flags_ |= ROTA__FUTURE_SEEN;
         callback_queue(done, future->value_);
         return 0;
@@ -120,7 +119,7 @@ static unsigned wake_all(rota_future *future, intptr_t woken, intptr_t value) {
 unsigned rota__future_resolve(rota_future *future, intptr_t value) {
     unsigned told = future->callbacks_ ? ROTA__FUTURE_WANTED : 0;
     rota_done *done;
-    future->state_ = SET;
+    future->state_ = ROTA__FUTURE_SET;
     future->value_ = value;
     told |= wake_all(future, 0, value);
     while ((done = future->callbacks_)) {
@@ -138,8 +137,8 @@ static rota_loop *loop_of(const rota_future *future) {
 int rota_future_set(rota_future *future, intptr_t value) {
     if (!future)
         return -EINVAL;
-    if (future->state_ != PENDING)
-        return future->state_ == SET ? -EALREADY : -ESHUTDOWN;
+    if (future->state_ != ROTA__FUTURE_PENDING)
+        return future->state_ == ROTA__FUTURE_SET ? -EALREADY : -ESHUTDOWN;
     rota_loop *loop = loop_of(future);
     int rc = loop ? rota__loop_check(loop) : 0;
     if (rc < 0)
@@ -156,7 +155,7 @@ int rota_future_close(rota_future *future) {
     rota_done *done;
     if (rc < 0)
         return rc;
-    future->state_ = CLOSED;
+    future->state_ = ROTA__FUTURE_CLOSED;
     (void)wake_all(future, -ESHUTDOWN, -ESHUTDOWN);
     while ((done = future->callbacks_)) {
         (void)rota_done_remove(done);
@@ -178,7 +177,7 @@ void rota__future_leave(struct rota__wait *wait) {
 
 int rota__future_wait(rota_task *self, rota_future *future, intptr_t *result, void (*leave)(struct rota__wait *wait)) {
     struct rota__wait *wait = &self->runner->wait;
-    if (future->state_ == CLOSED)
+    if (future->state_ == ROTA__FUTURE_CLOSED)
         return rota__two_channels(-ESHUTDOWN, 0, result);
     if (!rota__may_join(self, future->waiters_))
         return rota__two_channels(-EPERM, 0, result);
@@ -192,7 +191,7 @@ int rota_future_await(rota_future *future, intptr_t *result) {
     int rc = future ? rota__enter(&self) : -EINVAL;
     if (rc < 0)
         return rota__two_channels(rc, 0, result);
-    if (future->state_ != SET)
+    if (future->state_ != ROTA__FUTURE_SET)
         return rota__future_wait(self, future, result, rota__future_leave);
     intptr_t value = future->value_;
     future->flags_ |= ROTA__FUTURE_SEEN;
@@ -200,13 +199,13 @@ int rota_future_await(rota_future *future, intptr_t *result) {
     return rota__two_channels(0, value, result);
 }
 
-bool rota_future_done(const rota_future *future) { return future && future->state_ == SET; }
+bool rota_future_done(const rota_future *future) { return future && future->state_ == ROTA__FUTURE_SET; }
 
 int rota_future_value(const rota_future *future, intptr_t *value) {
     if (!future)
         return -EINVAL;
-    if (future->state_ != SET)
-        return future->state_ == CLOSED ? -ESHUTDOWN : -EAGAIN;
+    if (future->state_ != ROTA__FUTURE_SET)
+        return future->state_ == ROTA__FUTURE_CLOSED ? -ESHUTDOWN : -EAGAIN;
     ((rota_future *)(uintptr_t)future)->flags_ |= ROTA__FUTURE_SEEN;
     if (value)
         *value = future->value_;

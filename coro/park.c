@@ -171,6 +171,31 @@ static __attribute__((noinline)) int park_slowly(rota_task *task, int64_t when) 
     return switch_away(task->loop, own_fiber(task, &here), &task->ready.hint_);
 }
 
+/* The same, and often right: to a task that has not begun, which is next, and has been counted as a step. */
+static __attribute__((noinline)) int park_for_new(rota_task *task, rota_task *next) {
+    rota_loop *loop = task->loop;
+    struct rota__tasks *tasks = rota__tasks_of(loop);
+    ROTA__SANITIZE_FIBER here;
+    if (__builtin_expect(!tasks->idle[tasks->default_class]->context, 0))
+        return switch_slowly(loop, own_fiber(task, &here), &task->ready.hint_);
+    rota__ready_drop_unmarked(&loop->ready);
+    rota__task_bind_to(next, rota__runner_pop(tasks, tasks->default_class), next->fn, next->arg, ROTA_FOREVER);
+    return enter(loop, next, own_fiber(task, &here), &task->ready.hint_);
+}
+
+static inline __attribute__((always_inline)) int park_untimed(rota_task *task) {
+    rota_loop *loop = task->loop;
+    ROTA__SANITIZE_FIBER here;
+    if (__builtin_expect(rota__ready_in_ring(&loop->ready) == 0, 0) || __builtin_expect(--loop->budget < 0, 0))
+        return switch_slowly(loop, own_fiber(task, &here), &task->ready.hint_);
+    rota_ready *entry = rota__ready_first(&loop->ready);
+    if (__builtin_expect(entry->run_ != rota__task_run, 0))
+        return entry->run_ == rota__task_begin ? park_for_new(task, (rota_task *)entry)
+                                               : switch_slowly(loop, own_fiber(task, &here), &task->ready.hint_);
+    rota__ready_drop_unmarked(&loop->ready);
+    return enter(loop, (rota_task *)entry, own_fiber(task, &here), &task->ready.hint_);
+}
+
 int rota__park(rota_task *task, struct rota__wait *wait) {
     wait->task = task;
     task->wait = wait;
@@ -178,8 +203,15 @@ int rota__park(rota_task *task, struct rota__wait *wait) {
     if (ROTA__FOR_SIZE || __builtin_expect(task->due != ROTA_FOREVER || wait->until != ROTA_FOREVER, 0) ||
         __builtin_expect(task->flags & ROTA__TASK_CANARY, 0))
         return park_slowly(task, time_to_watch(task, wait));
-    ROTA__SANITIZE_FIBER here;
-    return switch_away(task->loop, own_fiber(task, &here), &task->ready.hint_);
+    return park_untimed(task);
+}
+
+int rota__park_untimed(rota_task *task, struct rota__wait *wait) {
+    task->wait = wait;
+    task->fast = ROTA__FAST_CALLS;
+    if (ROTA__FOR_SIZE || __builtin_expect(task->flags & ROTA__TASK_CANARY, 0))
+        return park_slowly(task, ROTA_FOREVER);
+    return park_untimed(task);
 }
 
 /* As switch_slowly. */
@@ -325,6 +357,58 @@ static bool begin_next(rota_loop *loop, struct rota__runner *runner) {
     return true;
 }
 
+/* The usual end: of a task in no group, in which nothing is left over, nobody listens, and another task waits in
+ * rota_join, alone. That one, or NULL. (An outcome of -ECANCELED may be a deadline's.) */
+static inline __attribute__((always_inline)) rota_task *joined_by(const rota_task *task, const rota_loop *loop,
+                                                                  intptr_t outcome) {
+    const struct rota__runner *runner = task->runner;
+    const struct rota__wait *wait = task->future.waiters_;
+    if (ROTA__FOR_SIZE || !wait || wait->leave != rota__join_leave || wait->next || task->flags != ROTA__TASK_HANDLE ||
+        task->group || task->depth || task->future.callbacks_ || ((uintptr_t)runner->held | (uintptr_t)runner->locals) ||
+        loop->watched || outcome == -ECANCELED)
+        return NULL;
+    const struct rota__tasks *tasks = rota__tasks_of(loop);
+    bool is_usual = wait->task->loop == loop && !(wait->task->flags & ROTA__TASK_TIMED) &&
+                    runner->stack.size_class == tasks->default_class;
+    return is_usual ? wait->task : NULL;
+}
+
+/* What rota__task_finish and retire do, of which little is left then. The handle goes, and with it the block. */
+static inline __attribute__((always_inline)) void end_joined(rota_task *task, rota_task *joiner, intptr_t outcome) {
+    struct rota__tasks *tasks = rota__tasks_of(task->loop);
+    struct rota__runner *runner = task->runner;
+    task->future.state_ = ROTA__FUTURE_SET;
+    task->future.value_ = outcome;
+    task->future.waiters_ = NULL;
+    joiner->woken = rota__two_channels(0, outcome, rota_ptr(joiner->wait->value));
+    joiner->wait = NULL;
+    task->state = ROTA__TASK_FREE;
+    rota__spare_push_first(tasks, task);
+    tasks->live--;
+    runner->next = tasks->idle[tasks->default_class];
+    tasks->idle[tasks->default_class] = runner;
+    tasks->unpromised++;
+}
+
+/* Leaves the runner, which is idle: for what is next. */
+static inline __attribute__((always_inline)) void leave(rota_loop *loop, struct rota__runner *runner, void **save) {
+    (void)switch_away(loop, &runner->fiber, save);
+}
+
+/* The same behind `joiner`, which is ready now, and mostly is what is next. */
+static inline __attribute__((always_inline)) void leave_for(rota_loop *loop, struct rota__runner *runner,
+                                                            rota_task *joiner) {
+    if (__builtin_expect(rota__ready_empty(&loop->ready) && loop->budget > 0, 1)) {
+        loop->budget--;
+        rota__ready_step(&loop->ready);
+        (void)enter(loop, joiner, &runner->fiber, &runner->context);
+        return;
+    }
+    rota__ready_push_unmarked(&loop->ready, &joiner->ready);
+    if (!begin_next(loop, runner))
+        leave(loop, runner, &runner->context);
+}
+
 void rota__runner_main(intptr_t value, void *arg) {
     struct rota__runner *runner = arg;
     (void)value;
@@ -334,6 +418,12 @@ void rota__runner_main(intptr_t value, void *arg) {
         rota_task *task = runner->task;
         rota_loop *loop = task->loop;
         intptr_t outcome = runner->fn(runner->arg);
+        rota_task *joiner = joined_by(task, loop, outcome);
+        if (__builtin_expect(joiner != NULL, 1)) {
+            end_joined(task, joiner, outcome);
+            leave_for(loop, runner, joiner);
+            continue;
+        }
         if (task->flags & ROTA__TASK_CANARY)
             check_canary(task);
         bool spent = task->flags & ROTA__TASK_ARGUMENT;
@@ -344,6 +434,6 @@ void rota__runner_main(intptr_t value, void *arg) {
         /* Below a copied argument there is less stack than the next task is promised. */
         if (spent)
             runner->context = NULL;
-        (void)switch_away(loop, &runner->fiber, spent ? &runner->spent : &runner->context);
+        leave(loop, runner, spent ? &runner->spent : &runner->context);
     }
 }

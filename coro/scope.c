@@ -31,23 +31,32 @@ static void due_changed(rota_task *task) {
     rota__task_watch(task, when);
 }
 
-static void add_children(const rota_scope *scope, rota_task *child, rota_task **work) {
-    for (; child; child = child->next) {
-        if (child->state != ROTA__TASK_LIVE)
-            continue;
-        rota_scope *root = &rota__task_runner(child)->root;
-        if (scope->due_ == INT64_MIN && !(root->flags_ & ROTA__SCOPE_FORCED)) {
-            /* A cancellation that was handed down stays, whatever becomes of the scope it came from. */
-            root->flags_ |= ROTA__SCOPE_INHERITED;
-            root->reason_ = scope->reason_;
-            root->cancelled_at_ = scope->cancelled_at_;
-        }
-        if (child->flags & ROTA__TASK_QUEUED_WORK)
-            continue;
-        child->flags |= ROTA__TASK_QUEUED_WORK;
-        child->runner->work = *work;
-        *work = child;
+static void add_child(const rota_scope *scope, rota_task *child, rota_task **work) {
+    rota_scope *root = &rota__task_runner(child)->root;
+    if (scope->due_ == INT64_MIN && !(root->flags_ & ROTA__SCOPE_FORCED)) {
+        /* A cancellation that was handed down stays, whatever becomes of the scope it came from. */
+        root->flags_ |= ROTA__SCOPE_INHERITED;
+        root->reason_ = scope->reason_;
+        root->cancelled_at_ = scope->cancelled_at_;
     }
+    if (child->flags & ROTA__TASK_QUEUED_WORK)
+        return;
+    child->flags |= ROTA__TASK_QUEUED_WORK;
+    child->runner->work = *work;
+    *work = child;
+}
+
+static void add_children(const rota_scope *scope, rota_task *child, rota_task **work) {
+    for (; child; child = child->next)
+        if (child->state == ROTA__TASK_LIVE)
+            add_child(scope, child, work);
+}
+
+static void add_free(const rota_scope *scope, const struct rota__tasks *tasks, rota_task **work) {
+    for (struct rota__task_slab *slab = tasks->slabs; slab; slab = slab->next)
+        for (size_t i = slab->used; i-- > 0;)
+            if (rota__task_is_free(&slab->tasks[i]))
+                add_child(scope, &slab->tasks[i], work);
 }
 
 /* From scope inward, in one task; children are added to the list of work. */
@@ -61,7 +70,7 @@ static void recompute_chain(rota_scope *scope, rota_task **work) {
         if (scope->flags_ & ROTA__SCOPE_GROUP)
             add_children(scope, rota__container_of(scope, rota_group, scope)->children_, work);
         else if (scope->flags_ & ROTA__SCOPE_LOOP)
-            add_children(scope, rota__container_of(scope, struct rota__tasks, scope)->free_tasks, work);
+            add_free(scope, rota__container_of(scope, struct rota__tasks, scope), work);
     }
     if (task && task->due != task->scope->due_)
         due_changed(task);
@@ -117,25 +126,7 @@ int rota__refuse(rota_task *task) {
     return -ECANCELED;
 }
 
-/* ---- the root ---- */
-
-void rota__scope_root(rota_task *task, rota_scope *outer, int64_t deadline, rota_at at) {
-    rota_scope *root = &task->runner->root;
-    root->outer_ = outer;
-    root->inner_ = NULL;
-    root->task_ = task;
-    root->deadline_ = deadline;
-    root->flags_ = 0;
-    root->at_ = at;
-    if (__builtin_expect(outer->due_ == INT64_MIN, 0)) {
-        root->flags_ = ROTA__SCOPE_INHERITED;
-        root->reason_ = outer->reason_;
-        root->cancelled_at_ = outer->cancelled_at_;
-    }
-    root->due_ = task->due = outer->due_ < deadline ? outer->due_ : deadline;
-    task->scope = root;
-    task->depth = 0;
-}
+/* ---- repairing ---- */
 
 /* Somebody has begun scopes, and so has set the table. */
 void rota__scope_repair(rota_task *task, const rota_scope *until, const void *frame) {

@@ -161,7 +161,6 @@ int rota__tasks_need(rota_loop *loop) {
     tasks->loop = loop;
     tasks->scope.deadline_ = tasks->scope.due_ = ROTA_FOREVER;
     tasks->scope.flags_ = ROTA__SCOPE_LOOP;
-    tasks->spare_last = &tasks->spare;
     tasks->default_stack = loop->options.stack_size ? loop->options.stack_size : ROTA__STACK_DEFAULT;
     rota__stack_pool_init(&tasks->stacks, &loop->allocator);
     tasks->default_class = rota__stack_class_of(&tasks->stacks, tasks->default_stack);
@@ -186,9 +185,10 @@ static rota_task *first_use(struct rota__tasks *tasks) {
     return task;
 }
 
+/* The other end of the spares is kept only while there are some: so taking one is two instructions. */
 static void append_spare(struct rota__tasks *tasks, rota_task *task) {
     task->next = NULL;
-    *tasks->spare_last = task;
+    *(tasks->spare ? tasks->spare_last : &tasks->spare) = task;
     tasks->spare_last = &task->next;
 }
 
@@ -202,11 +202,8 @@ static void spare_push(struct rota__tasks *tasks, rota_task *task) {
     if (__builtin_expect(tasks->loop->debug, 0)) {
         /* Behind all others, and those that were never used: a stale handle is recognised for as long as can be. */
         spare_push_last(tasks, task);
-    } else if (tasks->spare) {
-        task->next = tasks->spare;
-        tasks->spare = task;
     } else {
-        append_spare(tasks, task);
+        rota__spare_push_first(tasks, task);
     }
 }
 
@@ -236,19 +233,7 @@ static rota_task *spare_pop(struct rota__tasks *tasks) {
     if (!task)
         return new_block(tasks);
     tasks->spare = task->next;
-    if (!tasks->spare)
-        tasks->spare_last = &tasks->spare;
     return task;
-}
-
-/* Takes the task out of its list: its group's, or the loop's. */
-void rota__task_unlink(rota_task *task) {
-    if (!task->prev)
-        return;
-    *task->prev = task->next;
-    if (task->next)
-        task->next->prev = task->prev;
-    task->prev = NULL;
 }
 
 static void link_to(rota_task **list, rota_task *task) {
@@ -323,15 +308,6 @@ static struct rota__runner *found_runner(const struct rota__stack *stack) {
     return runner;
 }
 
-/* The one that was used last; there is one. The next is fetched: its page is in no TLB in bursts of tasks. */
-static struct rota__runner *pop_idle(struct rota__tasks *tasks, int size_class) {
-    struct rota__runner *runner = tasks->idle[size_class], *next = tasks->idle[size_class] = runner->next;
-    __builtin_prefetch(next);
-    __builtin_prefetch((char *)next + 64);
-    __builtin_prefetch((char *)next + 128);
-    return runner;
-}
-
 static int new_runner(struct rota__tasks *tasks, size_t size, struct rota__runner **runner) {
     struct rota__stack stack;
     int rc = rota__stack_get(&tasks->stacks, size, &stack);
@@ -358,7 +334,7 @@ static int take_runner(struct rota__tasks *tasks, const rota_spawn_options *opt,
     if (size_class < 0 || (is_default ? !tasks->unpromised : !tasks->idle[size_class]))
         return new_runner(tasks, size, runner);
     tasks->unpromised -= is_default;
-    *runner = pop_idle(tasks, size_class);
+    *runner = rota__runner_pop(tasks, size_class);
     return 0;
 }
 
@@ -373,29 +349,14 @@ static __attribute__((noinline)) int renew_context(struct rota__runner *runner, 
     return make_context(runner, arg, arg_size, argument);
 }
 
-/* Gives the task a runner that is ready to run. deadline: of its root scope. */
-static void bind_to(rota_task *task, struct rota__runner *runner, rota_fn *fn, void *arg, int64_t deadline) {
-    struct rota__tasks *tasks = rota__tasks_of(task->loop);
-    task->ready.run_ = rota__task_run;
-    task->ready.hint_ = runner->context;
-    task->runner = runner;
-    runner->task = task;
-    runner->fn = fn;
-    runner->arg = arg;
-    runner->result = NULL;
-#ifdef ROTA__SANITIZED
-    runner->now_on = &runner->fiber;
-#endif
-    rota__scope_root(task, task->group ? &task->group->scope : &tasks->scope, deadline, task->at);
-}
-
 /* The stack is of the default size, so without an argument a context fits. */
 struct rota__runner *rota__task_bind(rota_task *task) {
     struct rota__tasks *tasks = rota__tasks_of(task->loop);
-    struct rota__runner *runner = pop_idle(tasks, tasks->default_class);
+    struct rota__runner *runner = rota__runner_pop(tasks, tasks->default_class);
     if (!runner->context)
         (void)renew_context(runner, NULL, 0, NULL);
-    bind_to(task, runner, task->fn, task->arg, ROTA_FOREVER);
+    rota__task_bind_to(task, runner, task->fn, task->arg, ROTA_FOREVER);
+    rota__scope_inherit(&runner->root);
     return runner;
 }
 
@@ -440,7 +401,7 @@ static inline int prepare_runner(struct rota__tasks *tasks, const rota_spawn_opt
     if (!is_usual || !tasks->idle[size_class]->context)
         return prepare_slowly(tasks, opt, arg, out);
     tasks->unpromised--;
-    *out = pop_idle(tasks, size_class);
+    *out = rota__runner_pop(tasks, size_class);
     return 0;
 }
 
@@ -464,23 +425,25 @@ static int check_spawn(rota_loop *loop, rota_fn *fn, const void *arg, const rota
 }
 
 /* What a block still holds from its last task is as it must be, where that is not set here: see more_slots and
- * rota__task_finish. */
-static void set_up(rota_task *task, rota_loop *loop, rota_at at, const rota_spawn_options *opt) {
+ * rota__task_finish. (What lies side by side is set side by side: one store.) */
+static inline __attribute__((always_inline)) void set_up(rota_task *task, rota_loop *loop, rota_at at,
+                                                         const rota_spawn_options *opt, unsigned flags) {
     struct rota__tasks *tasks = rota__tasks_of(loop);
-    task->ready.next_ = NULL;
-    task->wait = NULL;
     task->woken = 0;
+    task->fast = ROTA__FAST_CALLS;
     task->state = ROTA__TASK_LIVE;
-    task->flags = 0;
+    task->flags = (uint16_t)flags;
+    task->depth = 0;
     task->refusals = 0;
     task->name = opt->name;
     task->number = ++tasks->spawned;
     task->at = at;
     task->group = opt->group;
     task->future = (rota_future){ .flags_ = ROTA__FUTURE_OF_TASK }; /* as rota_future_init */
-    link_to(opt->group ? &opt->group->children_ : &tasks->free_tasks, task);
-    if (opt->group)
+    if (opt->group) {
+        link_to(&opt->group->children_, task);
         opt->group->running_++;
+    }
     tasks->live++;
 }
 
@@ -505,25 +468,31 @@ static inline bool needs_runner(rota_loop *loop, const rota_spawn_options *opt) 
 static inline void lay_on_runner(rota_task *task, struct rota__runner *runner, rota_fn *fn, void *arg,
                                  const rota_spawn_options *opt) {
     rota_loop *loop = task->loop;
-    bind_to(task, runner, fn, arg, opt->timeout
+    rota__task_bind_to(task, runner, fn, arg, opt->timeout
         ? rota__time_add(rota__loop_clock(loop), opt->timeout > 0 ? opt->timeout : 0) : ROTA_FOREVER);
-    task->flags = (uint16_t)((opt->result ? ROTA__TASK_OBSERVED : 0) | (opt->stack ? ROTA__TASK_CANARY : 0) |
-                             (opt->arg_size ? ROTA__TASK_ARGUMENT : 0));
+    rota__scope_inherit(&runner->root);
     runner->result = opt->result;
     if (spawners_locals(loop))
         rota__locals_inherit(runner, spawners_locals(loop));
 }
 
-static inline void let_begin_later(rota_task *task, rota_fn *fn, void *arg, const rota_spawn_options *opt) {
+static inline void let_begin_later(rota_task *task, rota_fn *fn, void *arg, int64_t due) {
     task->ready.run_ = rota__task_begin;
     task->ready.hint_ = task;
     task->fn = fn;
     task->arg = arg;
-    task->due = scope_around(task->loop, opt)->due_;
+    task->due = due;
 }
 
-int rota_spawn_at(rota_at at, rota_task **out, rota_fn *fn, void *arg, const rota_spawn_options *opt) {
-    static const rota_spawn_options defaults;
+static inline unsigned flags_of(const rota_spawn_options *opt, rota_task *const *out) {
+    return (out ? ROTA__TASK_HANDLE : 0) | (opt->result ? ROTA__TASK_OBSERVED : 0) |
+           (opt->stack ? ROTA__TASK_CANARY : 0) | (opt->arg_size ? ROTA__TASK_ARGUMENT : 0);
+}
+
+static const rota_spawn_options defaults;
+
+static __attribute__((noinline)) int spawn_slowly(rota_at at, rota_task **out, rota_fn *fn, void *arg,
+                                                  const rota_spawn_options *opt) {
     if (out)
         *out = NULL;
     opt = opt ? opt : &defaults;
@@ -542,20 +511,44 @@ int rota_spawn_at(rota_at at, rota_task **out, rota_fn *fn, void *arg, const rot
         spare_push(tasks, task);
         return rc;
     }
-    set_up(task, loop, at, opt);
+    set_up(task, loop, at, opt, flags_of(opt, out));
     if (later)
-        let_begin_later(task, fn, arg, opt);
+        let_begin_later(task, fn, arg, scope_around(loop, opt)->due_);
     else
         lay_on_runner(task, runner, fn, arg, opt);
-    if (out) {
-        task->flags |= ROTA__TASK_HANDLE;
+    if (out)
         *out = task;
-    }
     if (__builtin_expect(loop->traced, 0))
         rota__trace_spawn(task);
     rota_task *self = !later && opt->eager ? loop->running : NULL;
     if (!self || self->scope->flags_ & ROTA__SCOPE_NO_SUSPEND || !rota__run_eagerly(self, task))
         rota__loop_push(loop, &task->ready);
+    return 0;
+}
+
+/* May the task be queued with nothing but a block and a promise, and are both at hand? (While the loop is open, its scope is
+ * not due.) */
+static inline __attribute__((always_inline)) bool is_usual(const rota_loop *loop, const struct rota__tasks *tasks) {
+    return !loop->on_spawn && tasks && tasks->spare && tasks->unpromised && rota__ready_has_room(&loop->ready) &&
+           !spawners_locals(loop);
+}
+
+/* Without options nothing has to be looked at twice, and as nothing is called no register is saved. */
+int rota_spawn_at(rota_at at, rota_task **out, rota_fn *fn, void *arg, const rota_spawn_options *opt) {
+    rota_loop *loop = rota__current;
+    if (ROTA__FOR_SIZE || opt || __builtin_expect(!fn, 0) || __builtin_expect(!loop, 0))
+        return spawn_slowly(at, out, fn, arg, opt);
+    struct rota__tasks *tasks = rota__tasks_of(loop);
+    if (__builtin_expect(!is_usual(loop, tasks), 0))
+        return spawn_slowly(at, out, fn, arg, NULL);
+    rota_task *task = tasks->spare;
+    tasks->spare = task->next;
+    tasks->unpromised--;
+    set_up(task, loop, at, &defaults, out ? ROTA__TASK_HANDLE : 0);
+    let_begin_later(task, fn, arg, ROTA_FOREVER);
+    rota__ready_append(&loop->ready, &task->ready);
+    if (out)
+        *out = task;
     return 0;
 }
 
@@ -595,10 +588,8 @@ void rota__task_finish(rota_task *task, intptr_t value) {
         if (!(task->flags & ROTA__TASK_HANDLE) && group->options_.keep_going)
             rota__task_report_unseen(task);
         rota__tasks_of(loop)->scope_calls->child_done(group, task, value);
-    } else {
-        rota__task_unlink(task);
-        if (!(task->flags & ROTA__TASK_HANDLE))
-            rota__task_report_unseen(task);
+    } else if (!(task->flags & ROTA__TASK_HANDLE)) {
+        rota__task_report_unseen(task);
     }
     if (__builtin_expect(loop->traced, 0))
         rota__trace_end(task, value); /* behind the wakes, which are still its doing */
@@ -623,11 +614,11 @@ void rota_task_release(rota_task *task) {
  * others run: *number tells whether the block is still this task's, 0 when it was not even before. */
 enum { IS_LIVE = 1, HAS_ENDED = 2 };
 static inline __attribute__((always_inline)) int look_at(rota_task *task, rota_task **self, intptr_t *value,
-                                                         uint64_t *number) {
+                                                         uint64_t *number, const void *frame) {
     int rc = rota__task_check(task);
     *number = rc == 0 ? task->number : 0;
     if (rc == 0)
-        rc = rota__enter(self);
+        rc = rota__enter_from(self, frame);
     if (rc == 0 && task == *self)
         rc = -EDEADLK;
     if (rc < 0)
@@ -643,7 +634,7 @@ int rota_await(rota_task *task, intptr_t *result) {
     rota_task *self = NULL;
     intptr_t value = 0;
     uint64_t number = 0;
-    int rc = look_at(task, &self, &value, &number);
+    int rc = look_at(task, &self, &value, &number, __builtin_dwarf_cfa());
     if (rc == IS_LIVE)
         return rota__future_wait(self, &task->future, result, rota__future_leave);
     if (rc == HAS_ENDED)
@@ -659,11 +650,11 @@ void rota__join_leave(struct rota__wait *wait) {
 }
 
 /* The handle goes before others can run, whose task its block may be then. */
-int rota_join(rota_task *task, intptr_t *result) {
+static __attribute__((noinline)) int join_slowly(rota_task *task, intptr_t *result, const void *frame) {
     rota_task *self = NULL;
     intptr_t value = 0;
     uint64_t number = 0;
-    int rc = look_at(task, &self, &value, &number);
+    int rc = look_at(task, &self, &value, &number, frame);
     if (rc == IS_LIVE)
         return rota__future_wait(self, &task->future, result, rota__join_leave);
     if (number && task->number == number)
@@ -671,6 +662,19 @@ int rota_join(rota_task *task, intptr_t *result) {
     if (rc == HAS_ENDED)
         rota__fast(self);
     return rota__two_channels(rc < 0 ? rc : 0, value, result);
+}
+
+/* The task is this loop's and lives, nobody else waits, and the caller is under no deadline, nor cancelled: it waits. */
+int rota_join(rota_task *task, intptr_t *result) {
+    rota_loop *loop = rota__current;
+    rota_task *self = loop ? loop->running : NULL;
+    if (ROTA__FOR_SIZE || __builtin_expect(!self, 0) || __builtin_expect(!task, 0) || task->loop != loop ||
+        !rota__loop_usable(loop) || task->state != ROTA__TASK_LIVE || __builtin_expect(task == self, 0) ||
+        !rota__future_untouched(&task->future) || self->depth || self->due != ROTA_FOREVER)
+        return join_slowly(task, result, __builtin_dwarf_cfa());
+    struct rota__wait *wait = &self->runner->wait;
+    wait->value = (intptr_t)result;
+    return rota__wait_alone(self, &task->future.waiters_, rota__waits_for_task, wait, rota__join_leave);
 }
 
 /* ---- asking ---- */

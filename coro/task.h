@@ -97,7 +97,7 @@ struct rota_task {
         rota_fn *fn;               /* before it has begun */
     };
     rota_future future;            /* of its outcome */
-    rota_task *next, **prev;       /* in the group's list of children, or in the loop's of free tasks */
+    rota_task *next, **prev;       /* in the group's list of children; next: in the loop's of spare blocks */
     rota_group *group;             /* NULL: free */
     uint64_t number;               /* of the loop's tasks: for people and traces */
     const char *name;
@@ -135,7 +135,6 @@ struct rota__scope_calls {
 struct rota__tasks {
     rota_loop *loop;
     rota_scope scope;                     /* of the loop: what free tasks are under */
-    rota_task *free_tasks;                /* live, in no group */
     size_t live;                          /* have not ended */
     uint64_t spawned;                     /* ever; the latest one's number */
     rota_task *spare, **spare_last;       /* control blocks to be used (again); linked by `next` */
@@ -155,6 +154,12 @@ struct rota__tasks {
     struct rota__stack adopted;           /* of the last task that ended on its caller's memory: only for */
     ROTA__SANITIZE_FIBER adopted_fiber;   /* the tools that watch, the memory is the caller's again */
 };
+
+/* Tasks in no group are in no list, which each spawn and each end would have to keep, and are found by looking at all blocks:
+ * where a loop is cancelled, or reports what hangs. Blocks that have not been used again: the newest first. */
+static inline bool rota__task_is_free(const rota_task *task) {
+    return task->state == ROTA__TASK_LIVE && !task->group;
+}
 
 /* Of the stack that the task is to be continued on. */
 static inline ROTA__SANITIZE_FIBER *rota__task_fiber(rota_task *task) {
@@ -214,6 +219,7 @@ static inline __attribute__((always_inline)) void rota__leave_forgotten(void) {
  * after `leave` when the task was cancelled or its deadline passed. Only straight after rota__enter gave 0, or
  * for waits that cannot be interrupted. */
 int rota__park(rota_task *task, struct rota__wait *wait);
+int rota__park_untimed(rota_task *task, struct rota__wait *wait); /* no time is to be watched; wait->task is set */
 
 /* Its timer is to look at the task at that time; ROTA_FOREVER: at none. A flag in the control block says whether it
  * runs, so that a wake-up need not touch the timer. (Inline where it is often called: in park.c.) */
@@ -290,10 +296,8 @@ static inline bool rota__may_join(const rota_task *self, const struct rota__wait
 
 /* Waits in a queue of waits (`queue` is also what reports name): queues the wait and parks. -EPERM: see above. */
 void rota__wait_leave(struct rota__wait *wait);
-static inline int rota__wait_with(rota_task *self, struct rota__wait **queue, const char *what,
-                                  struct rota__wait *wait, void (*leave)(struct rota__wait *wait)) {
-    if (__builtin_expect(!rota__may_join(self, *queue), 0))
-        return -EPERM;
+static inline void rota__wait_fill(rota_task *self, struct rota__wait **queue, const char *what, struct rota__wait *wait,
+                                   void (*leave)(struct rota__wait *wait)) {
     wait->what = what;
     wait->on = queue;
     wait->until = ROTA_FOREVER;
@@ -301,8 +305,24 @@ static inline int rota__wait_with(rota_task *self, struct rota__wait **queue, co
     wait->won = NULL;
     /* Set here too: whoever looks at the queue before the task parks finds its loop. */
     wait->task = self;
+}
+static inline int rota__wait_with(rota_task *self, struct rota__wait **queue, const char *what,
+                                  struct rota__wait *wait, void (*leave)(struct rota__wait *wait)) {
+    if (__builtin_expect(!rota__may_join(self, *queue), 0))
+        return -EPERM;
+    rota__wait_fill(self, queue, what, wait, leave);
     rota__wait_push(queue, wait);
     return rota__park(self, wait);
+}
+
+/* The same where nobody waits yet, for a task that is under no deadline. */
+static inline int rota__wait_alone(rota_task *self, struct rota__wait **queue, const char *what,
+                                   struct rota__wait *wait, void (*leave)(struct rota__wait *wait)) {
+    rota__wait_fill(self, queue, what, wait, leave);
+    wait->next = NULL;
+    wait->prev = wait;
+    *queue = wait;
+    return rota__park_untimed(self, wait);
 }
 
 /* The same with the runner's wait, for calls whose last act it is: nothing of their frame is needed any more, so park
@@ -355,7 +375,32 @@ void rota__forget_adopted(struct rota__tasks *tasks);
 void rota__task_drop(rota_task *task);       /* a done task whose handle is gone: back to the spares */
 void rota__task_report_unseen(rota_task *task); /* a done task goes: if it failed and nobody looked, that is reported */
 int rota__task_check(const rota_task *task); /* 0, -EINVAL (NULL), -ESRCH, -EPERM (another loop's thread) */
-void rota__task_unlink(rota_task *task);
+
+/* Takes the task out of its group's list; not twice. */
+static inline void rota__task_unlink(rota_task *task) {
+    if (!task->prev)
+        return;
+    *task->prev = task->next;
+    if (task->next)
+        task->next->prev = task->prev;
+    task->prev = NULL;
+}
+
+static inline void rota__spare_push_first(struct rota__tasks *tasks, rota_task *task) {
+    if (!tasks->spare)
+        tasks->spare_last = &task->next;
+    task->next = tasks->spare;
+    tasks->spare = task;
+}
+
+/* The idle one that was used last; there is one. The next is fetched: its page is in no TLB in bursts of tasks. */
+static inline struct rota__runner *rota__runner_pop(struct rota__tasks *tasks, int size_class) {
+    struct rota__runner *runner = tasks->idle[size_class], *next = tasks->idle[size_class] = runner->next;
+    __builtin_prefetch(next);
+    __builtin_prefetch((char *)next + 64);
+    __builtin_prefetch((char *)next + 128);
+    return runner;
+}
 void rota__join_leave(struct rota__wait *wait);   /* of a wait in rota_join */
 
 /* local.c: a new task sees what its spawner does (before, it has none); the end of a task's own. */
@@ -372,7 +417,6 @@ void rota__scope_suspends(const rota_task *task);
 
 /* scope.c */
 void rota__scope_changed(rota_scope *scope); /* something that its due_ depends on */
-void rota__scope_root(rota_task *task, rota_scope *outer, int64_t deadline, rota_at at);
 void rota__scope_cancel_loop(rota_loop *loop, const char *reason);
 void rota__scope_expire(rota_task *task);    /* its due time has come */
 enum {
@@ -383,6 +427,46 @@ enum {
     ROTA__SCOPE_NO_SUSPEND = 64,   /* ROTA_NO_SUSPEND: nothing may suspend in it */
     ROTA__SCOPE_FORCED = ROTA__SCOPE_CANCELLED | ROTA__SCOPE_INHERITED | ROTA__SCOPE_EXPIRED
 };
+
+/* A task gets its runner: its root scope. */
+static inline void rota__scope_root(rota_task *task, rota_scope *outer, int64_t deadline) {
+    rota_scope *root = &task->runner->root;
+    root->outer_ = outer;
+    root->inner_ = NULL;
+    root->task_ = task;
+    root->deadline_ = deadline;
+    root->flags_ = 0;
+    root->at_ = task->at;
+    root->due_ = task->due = outer->due_ < deadline ? outer->due_ : deadline;
+    task->scope = root;
+}
+
+/* What it is born under; not for one that begins later than it was spawned and is entered now: who is cancelled before gets
+ * its runner then. */
+static inline void rota__scope_inherit(rota_scope *root) {
+    const rota_scope *outer = root->outer_;
+    if (__builtin_expect(outer->due_ == INT64_MIN, 0)) {
+        root->flags_ = ROTA__SCOPE_INHERITED;
+        root->reason_ = outer->reason_;
+        root->cancelled_at_ = outer->cancelled_at_;
+    }
+}
+
+/* Gives the task a runner that is ready to run. deadline: of its root scope. (See rota__scope_inherit.) */
+static inline void rota__task_bind_to(rota_task *task, struct rota__runner *runner, rota_fn *fn, void *arg,
+                                      int64_t deadline) {
+    task->ready.run_ = rota__task_run;
+    task->ready.hint_ = runner->context;
+    task->runner = runner;
+    runner->task = task;
+    runner->fn = fn;
+    runner->arg = arg;
+    runner->result = NULL;
+#ifdef ROTA__SANITIZED
+    runner->now_on = &runner->fiber;
+#endif
+    rota__scope_root(task, task->group ? &task->group->scope : &rota__tasks_of(task->loop)->scope, deadline);
+}
 
 /* What due_ must be. */
 static inline int64_t rota__scope_due(const rota_scope *scope) {
@@ -408,6 +492,11 @@ bool rota__group_cut_short(const rota_group *group);
 int rota__future_wait(rota_task *self, rota_future *future, intptr_t *result, void (*leave)(struct rota__wait *wait));
 void rota__future_leave(struct rota__wait *wait);
 enum { ROTA__FUTURE_SEEN = 1, ROTA__FUTURE_OF_TASK = 2 };
+enum { ROTA__FUTURE_PENDING, ROTA__FUTURE_SET, ROTA__FUTURE_CLOSED };
+/* Nobody waits in a task, and may. */
+static inline bool rota__future_untouched(const rota_future *future) {
+    return future->state_ == ROTA__FUTURE_PENDING && !future->waiters_;
+}
 extern const char rota__waits_for_task[], rota__waits_for_group[];
 enum { ROTA__WAITS_FOR = 32 };
 extern const char rota__waits_for_mutex[4][ROTA__WAITS_FOR];

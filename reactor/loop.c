@@ -384,6 +384,7 @@ int rota_loop_new(rota_loop **out, const rota_loop_options *opt) {
         return -ENOMEM;
     memset(loop, 0, sizeof *loop);
     loop->options = *opt;
+    loop->limited = opt->max_tasks != 0;
     loop->allocator = *a;
     loop->poller = poller;
     loop->report = opt->report ? opt->report : rota__report_stderr;

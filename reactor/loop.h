@@ -61,8 +61,11 @@ struct rota_loop {
         struct {
             bool foreign_idle;    /* a foreign loop may be asleep: say so when something gets ready */
             bool traced;          /* somebody wants to be told of each event */
+            bool limited;         /* options.max_tasks is set */
+            uint8_t state;        /* enum rota__loop_state */
         };
-        uint16_t on_push;         /* both in one look */
+        uint16_t on_push;         /* the first two in one look */
+        uint32_t on_spawn;        /* all four */
     };
     bool is_foreign;              /* rota_loop_fd was asked for */
     bool in_turn;
@@ -72,7 +75,6 @@ struct rota_loop {
     bool is_virtual;
     bool is_precise;              /* option precise or spin_ns: rota__poll_precise waits */
     bool spinning;                /* asks the kernel without waiting, time and again: that it has nothing is no news */
-    uint8_t state;                /* enum rota__loop_state */
 
     uint64_t owner;               /* rota__thread_id() of the thread it belongs to */
     uint64_t user;                /* the same until it is closed, then nobody's id: both questions with one look */

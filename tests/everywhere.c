@@ -197,9 +197,10 @@ static void watch(rota_task *task) {
 }
 
 static void watch_all(void) {
-    for (rota_task *task = rota__tasks_of(run.loop)->free_tasks; task; task = task->next)
-        if (task->state == ROTA__TASK_LIVE)
-            watch(task);
+    for (struct rota__task_slab *slab = rota__tasks_of(run.loop)->slabs; slab; slab = slab->next)
+        for (size_t i = slab->used; i-- > 0;)
+            if (rota__task_is_free(&slab->tasks[i]))
+                watch(&slab->tasks[i]);
 }
 
 /* The target has stopped: the next point. */

@@ -237,6 +237,7 @@ Task_test(task, debug_mode_uses_control_blocks_again_last) { /* A16 */
     cr_expect_eq(rota_spawn(&first, return_arg, NULL, NULL), 0);
     cr_expect_eq(rota_join(first, NULL), 0);
     rota_loop_current()->debug = true;
+    rota__watched_changed(rota_loop_current());
     for (int i = 0; i < 8; i++) {
         cr_expect_eq(rota_spawn(&t, return_arg, NULL, NULL), 0);
         if (i > 0)
