@@ -26,9 +26,9 @@
 # define MADV_POPULATE_READ 22
 #endif
 
-/* Slabs double from 1 stack to this many, and to this many bytes: a program with two tasks maps three stacks, one
- * with 100,000 makes about a hundred mappings. */
-enum { SLAB_STACKS = 1024, SLAB_BYTES = 128 * 1024 * 1024 };
+/* Slabs double from 2 stacks to this many, and to this many bytes: a program with two tasks makes one mapping, one
+ * with 100,000 about a hundred. */
+enum { FIRST_STACKS = 2, SLAB_STACKS = 1024, SLAB_BYTES = 128 * 1024 * 1024 };
 
 struct rota__stack_slab {
     struct rota__stack_slab *next;
@@ -161,7 +161,7 @@ static int add_slab_of(struct rota__stack_pool *pool, struct rota__stack_class *
 
 /* Where a large slab does not fit (a limit on address space), a smaller one may. */
 static int add_slab(struct rota__stack_pool *pool, struct rota__stack_class *class, size_t span) {
-    size_t n = class->slabs ? 2 * class->slabs->n : 1;
+    size_t n = class->slabs ? 2 * class->slabs->n : FIRST_STACKS;
     while (n > 1 && (n > SLAB_STACKS || n * span > SLAB_BYTES))
         n /= 2;
     while (add_slab_of(pool, class, span, n) != 0) {
