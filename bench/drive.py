@@ -134,6 +134,9 @@ def quoted_results(bench, quoted):
 
 # ---- what there is ------------------------------------------------------------------------------------
 
+SERVED = {'serve': ('echo', 'idle'), 'serve-http': ('http',)}   # what a peer's server is loaded with
+
+
 def benches_of(program, divide, built):
     """The benchmarks of the program, with the rows of the peers that have them."""
     listing = subprocess.run([program, '--rows'], capture_output=True, text=True, check=True).stdout
@@ -145,10 +148,10 @@ def benches_of(program, divide, built):
         bench.rows.append(Row(row, kind, [program, '--divide', str(divide), '--row', row, name]))
     for peer in built:
         for name in peer.names:
-            if name == 'serve':
+            if name in SERVED:
                 for bench in found.values():
-                    if bench.group in ('echo', 'idle'):
-                        command = [program, '--divide', str(divide), '--load', bench.name, *(peer.command or []), '--serve']
+                    if bench.group in SERVED[name]:
+                        command = [program, '--divide', str(divide), '--load', bench.name, *(peer.command or []), f'--{name}']
                         bench.rows.append(Row(peer.name, 'peer', command if peer.command else None, peer.reason))
             elif name in found:
                 command = [*(peer.command or []), '--divide', str(divide), name]

@@ -1,82 +1,39 @@
 /* HTTP/1.1 keep-alive on loopback: CPU time of the server for a request, with 64 connections that each send the next
- * request, or the next 16 in one write, when the answers have come. The method is that of echo.c. The floor is a
+ * request, or the next 16 in one write, when the answers have come. The load is that of echo (load.c). The floor is a
  * hand-written edge-triggered epoll server that finds the ends of requests and sends a fixed text for each, those to one
  * input in one call; it looks at nothing else. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bench.h"
+#include "load.h"
 #include "rota.h"
 #include "rota/http.h"
 
-enum { CONNECTIONS = 64, REQUESTS = 200000, BATCH_MAX = 16 };
+enum { BATCH_MAX = 16 };
 
-static const char request[] = "GET /plaintext HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain\r\n\r\n";
 static const char answer[] = "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Type: text/plain\r\n"
                              "Content-Length: 13\r\n\r\nHello, World!";
-enum { REQUEST = sizeof request - 1, ANSWER = sizeof answer - 1 };
+enum { ANSWER = sizeof answer - 1 };
 
-static long requests(void) { return REQUESTS / bench_divide; }
-
-static double cpu_us(void) {
-    struct rusage u;
-    getrusage(RUSAGE_SELF, &u);
-    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e6 + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+/* A hook of rota_serve, too. */
+static void tell_port(int listener, void *arg) {
+    struct sockaddr_in addr;
+    socklen_t len = sizeof addr;
+    (void)arg;
+    if (getsockname(listener, (struct sockaddr *)&addr, &len) < 0)
+        bench_die("getsockname");
+    printf("port %d\n", ntohs(addr.sin_port));
+    fflush(stdout);
 }
 
-/* ---- the load ---- */
-
-static int dial(const struct sockaddr_in *addr) {
-    int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    for (int tries = 0; fd >= 0 && connect(fd, (const struct sockaddr *)addr, sizeof *addr) < 0; tries++) {
-        if (tries == 1000)
-            bench_die("connect");
-        usleep(1000); /* the server is not there yet */
-    }
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    return fd;
-}
-
-static void load(const struct sockaddr_in *addr, long n, size_t batch) {
-    static char out[BATCH_MAX * REQUEST], in[BATCH_MAX * ANSWER];
-    struct epoll_event events[CONNECTIONS];
-    int ep = epoll_create1(EPOLL_CLOEXEC);
-    for (size_t i = 0; i < batch; i++)
-        memcpy(out + i * REQUEST, request, REQUEST);
-    for (int i = 0; i < CONNECTIONS; i++) {
-        struct epoll_event e = { .events = EPOLLIN, .data.fd = dial(addr) };
-        epoll_ctl(ep, EPOLL_CTL_ADD, e.data.fd, &e);
-        if (write(e.data.fd, out, batch * REQUEST) != (ssize_t)(batch * REQUEST))
-            bench_die("write");
-    }
-    while (n > 0) {
-        int ready = epoll_wait(ep, events, CONNECTIONS, 5000);
-        if (ready <= 0)
-            bench_die("the server does not answer");
-        for (int i = 0; i < ready; i++, n -= (long)batch) {
-            int fd = events[i].data.fd;
-            if (recv(fd, in, batch * ANSWER, MSG_WAITALL) != (ssize_t)(batch * ANSWER) ||
-                memcmp(in + batch * ANSWER - 13, "Hello, World!", 13) != 0 ||
-                write(fd, out, batch * REQUEST) != (ssize_t)(batch * REQUEST))
-                bench_die("http");
-        }
-    }
-}
-
-/* ---- servers: each runs until SIGTERM ---- */
-
-static volatile sig_atomic_t ended;
-static void end(int signo) { (void)signo; ended = 1; }
+/* ---- servers: each runs until it is killed ---- */
 
 /* Whole requests in what came; those of the load are never cut. */
 static size_t count(const char *in, size_t n) {
@@ -100,17 +57,16 @@ static bool respond(int fd) {
     return send(fd, out, k * ANSWER, MSG_NOSIGNAL) == (ssize_t)(k * ANSWER);
 }
 
-static void serve_floor(const char *port) {
-    struct sockaddr_in addr = { .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port)) };
+static void serve_floor(void) {
+    struct sockaddr_in addr = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     int on = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (bind(listener, (struct sockaddr *)&addr, sizeof addr) < 0 || listen(listener, 1024) < 0)
         bench_die("listen");
+    tell_port(listener, NULL);
     struct epoll_event events[1024], e = { .events = EPOLLIN | EPOLLET, .data.fd = listener };
     int ep = epoll_create1(EPOLL_CLOEXEC);
     epoll_ctl(ep, EPOLL_CTL_ADD, listener, &e);
-    while (!ended) {
+    for (;;) {
         int n = epoll_wait(ep, events, 1024, -1), client;
         for (int i = 0; i < n; i++) {
             if (events[i].data.fd != listener) {
@@ -133,72 +89,31 @@ static intptr_t hello(rota_http_incoming *q, rota_http_reply *r, void *arg) {
     return rota_http_reply_send(r, 200, "text/plain", "Hello, World!", 13);
 }
 
-static intptr_t serve(void *port) { return rota_http_serve("127.0.0.1", port, hello, NULL, NULL); }
-
-static intptr_t until_term(void *port) {
-    rota_signals stop;
-    rota_task *task;
-    int rc = rota_signals_open(&stop, ROTA_SIGNAL(SIGTERM));
-    if (rc < 0 || (rc = rota_spawn(&task, serve, port, NULL)) < 0)
-        return rc;
-    rc = rota_signals_wait(&stop);
-    rota_signals_close(&stop);
-    rota_cancel(task, "the load is done");
-    return rota_join(task, NULL) == -ECANCELED && rc > 0 ? 0 : -1;
+static intptr_t serve(void *arg) {
+    static const rota_http_serve_options options = { .serve.listening = tell_port };
+    return rota_http_serve("127.0.0.1", "0", hello, arg, &options);
 }
 
-static void serve_rota(const char *port) {
-    if (rota_run(until_term, (void *)(uintptr_t)port, NULL, NULL) < 0)
-        bench_die("serve");
+int http_serve(const char *row) {
+    if (strcmp(row, "floor") == 0)
+        serve_floor();
+    return rota_run(serve, NULL, NULL, NULL) < 0;
 }
 
-/* A port that was free a moment ago. */
-static uint16_t free_port(struct sockaddr_in *addr) {
-    socklen_t len = sizeof *addr;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    *addr = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    if (fd < 0 || bind(fd, (struct sockaddr *)addr, len) < 0 || getsockname(fd, (struct sockaddr *)addr, &len) < 0)
-        bench_die("bind");
-    close(fd);
-    return ntohs(addr->sin_port);
+/* ---- rows ---- */
+
+static const char *const names[] = { "http_plain", "http_pipelined" };
+
+static double row(const char *scenario, char *server) {
+    char *words[] = { "/proc/self/exe", "--serve-http", server };
+    return load_run(scenario, words, 3);
 }
 
-static double measure(void (*run)(const char *port), long batch) {
-    struct sockaddr_in addr;
-    char port[8];
-    int report[2], status;
-    double us = 0;
-    long n = requests() * (batch > 1 ? 4 : 1);
-    snprintf(port, sizeof port, "%u", (unsigned)free_port(&addr));
-    if (pipe(report) < 0)
-        bench_die("pipe");
-    pid_t server = fork();
-    if (server == 0) {
-        signal(SIGTERM, end);
-        run(port);
-        us = cpu_us();
-        _exit(write(report[1], &us, sizeof us) != sizeof us);
-    }
-    pid_t client = fork();
-    if (client == 0) {
-        load(&addr, n, (size_t)batch);
-        _exit(0);
-    }
-    waitpid(client, &status, 0);
-    kill(server, SIGTERM);
-    if (status != 0 || read(report[0], &us, sizeof us) != sizeof us)
-        bench_die("a process failed");
-    waitpid(server, &status, 0);
-    close(report[0]);
-    close(report[1]);
-    return us / (double)n;
-}
-
-static double floor_http(long batch) { return measure(serve_floor, batch); }
-static double rota_http(long batch) { return measure(serve_rota, batch); }
+static double floor_row(long n) { return row(names[n], "floor"); }
+static double rota_row(long n) { return row(names[n], "rota"); }
 
 const struct bench bench_http[] = {
-    { "http", "http_plain", "us", 1, { { "floor", floor_http }, { "rota", rota_http } } },
-    { "http", "http_pipelined", "us", BATCH_MAX, { { "floor", floor_http }, { "rota", rota_http } } },
+    { "http", "http_plain", "us", 0, { { "floor", floor_row }, { "rota", rota_row } } },
+    { "http", "http_pipelined", "us", 1, { { "floor", floor_row }, { "rota", rota_row } } },
     { 0 }
 };

@@ -1,4 +1,4 @@
-/* The load of the echo benchmarks. A server is always a program of its own, started here, told the size of its buffers,
+/* The load of the benchmarks echo, idle and http. A server is always a program of its own, started here, told the size of its buffers,
  * and measured from outside: by the kernel's CPU clock of its process (all threads), by counting its system calls, by
  * its resident memory. So all servers are measured alike, and starting up does not count. */
 #define _GNU_SOURCE
@@ -25,26 +25,33 @@
 enum { SMALL = 64, LARGE = 16384, BUFFER = 2048, MAX_DEPTH = 8, PATIENCE_S = 60 };
 enum what { CPU_US, WALL_US, CALLS, USER_SHARE, BYTES };
 
+static const char http_request[] = "GET /plaintext HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain\r\n\r\n";
+static const char http_body[] = "Hello, World!";
+enum { HTTP_REQUEST = sizeof http_request - 1, HTTP_BODY = sizeof http_body - 1 };
+
 struct scenario {
     const char *name;
     long connections, requests;
     long size, depth;       /* of a request; how many a connection sends at once */
     bool churn;             /* each request by a connection of its own */
     enum what what;
+    bool http;              /* requests of HTTP, each answered by http_body under a head; else bytes that come back */
 };
 
 static const struct scenario scenarios[] = {
-    { "echo_1", 1, 100000, SMALL, 1, false, CPU_US },
-    { "echo_1_round_trip", 1, 100000, SMALL, 1, false, WALL_US },
-    { "echo_64", 64, 200000, SMALL, 1, false, CPU_US },
-    { "echo_64_calls", 64, 50000, SMALL, 1, false, CALLS },
-    { "echo_64_user_share", 64, 400000, SMALL, 1, false, USER_SHARE },
-    { "echo_1000", 1000, 200000, SMALL, 1, false, CPU_US },
-    { "echo_10000", 10000, 200000, SMALL, 1, false, CPU_US },
-    { "echo_16k", 64, 100000, LARGE, 1, false, CPU_US },
-    { "echo_depth8", 64, 800000, SMALL, MAX_DEPTH, false, CPU_US },
-    { "echo_churn", 1, 20000, SMALL, 1, true, CPU_US },
-    { "idle_bytes", 10000, 0, SMALL, 1, false, BYTES },
+    { "echo_1", 1, 100000, SMALL, 1, false, CPU_US, false },
+    { "echo_1_round_trip", 1, 100000, SMALL, 1, false, WALL_US, false },
+    { "echo_64", 64, 200000, SMALL, 1, false, CPU_US, false },
+    { "echo_64_calls", 64, 50000, SMALL, 1, false, CALLS, false },
+    { "echo_64_user_share", 64, 400000, SMALL, 1, false, USER_SHARE, false },
+    { "echo_1000", 1000, 200000, SMALL, 1, false, CPU_US, false },
+    { "echo_10000", 10000, 200000, SMALL, 1, false, CPU_US, false },
+    { "echo_16k", 64, 100000, LARGE, 1, false, CPU_US, false },
+    { "echo_depth8", 64, 800000, SMALL, MAX_DEPTH, false, CPU_US, false },
+    { "echo_churn", 1, 20000, SMALL, 1, true, CPU_US, false },
+    { "idle_bytes", 10000, 0, SMALL, 1, false, BYTES, false },
+    { "http_plain", 64, 200000, HTTP_REQUEST, 1, false, CPU_US, true },
+    { "http_pipelined", 64, 800000, HTTP_REQUEST, 16, false, CPU_US, true },
 };
 
 static const struct scenario *find(const char *name) {
@@ -139,7 +146,8 @@ static double resident_bytes(void) {
 
 /* ---- the load ---- */
 
-static char buf[LARGE > SMALL * MAX_DEPTH ? LARGE : SMALL * MAX_DEPTH];
+static char out[LARGE], in[LARGE];
+static long answer_size;    /* of one request */
 
 /* From an address of this process alone: a port and a pair of addresses stay taken for a minute after a connection, and
  * several runs would use them up. */
@@ -156,22 +164,54 @@ static int dial(const struct sockaddr_in *addr) {
 }
 
 static void ask(int fd, long bytes) {
-    if (send(fd, buf, (size_t)bytes, MSG_NOSIGNAL) != bytes)
+    if (send(fd, out, (size_t)bytes, MSG_NOSIGNAL) != bytes)
         bench_die("the server hangs up");
 }
 
 static void answer(int fd, long bytes) {
-    if (recv(fd, buf, (size_t)bytes, MSG_WAITALL) != bytes)
+    if (recv(fd, in, (size_t)bytes, MSG_WAITALL) != bytes)
         bench_die("the server hangs up");
 }
 
-/* Connects, and exchanges one byte on each connection: then it has been accepted and everything it needs exists. */
-static void connect_all(const struct sockaddr_in *addr, int ep, int *fds, long n) {
-    for (long i = 0; i < n; i++) {
+/* Servers of HTTP differ in what they say besides the body, but say the same each time. */
+static long size_of_answer(const struct sockaddr_in *addr, const struct scenario *s) {
+    if (!s->http)
+        return s->size;
+    int fd = dial(addr);
+    long got = 0, body = 0;
+    const char *end = NULL, *length;
+    ask(fd, s->size);
+    while (!end || got < end + 4 - in + body) {
+        ssize_t n = recv(fd, in + got, sizeof in - 1 - (size_t)got, 0);
+        if (n <= 0)
+            bench_die("the server hangs up");
+        in[got += n] = '\0';
+        end = strstr(in, "\r\n\r\n");
+        length = strcasestr(in, "\r\ncontent-length:");
+        body = length ? atol(length + 17) : 0;
+        if (end && (!length || body != HTTP_BODY || strncmp(in, "HTTP/1.1 200 ", 13) != 0))
+            bench_die("not the answer that was expected");
+    }
+    close(fd);
+    return got;
+}
+
+static void prepare(const struct sockaddr_in *addr, const struct scenario *s) {
+    for (long i = 0; s->http && i < s->depth; i++)
+        memcpy(out + i * s->size, http_request, (size_t)s->size);
+    answer_size = size_of_answer(addr, s);
+    if (answer_size * s->depth > (long)sizeof in)
+        bench_die("too much at once");
+}
+
+/* Connects, and exchanges one byte, or request of HTTP, on each connection: then it has been accepted and everything it
+ * needs exists. */
+static void connect_all(const struct sockaddr_in *addr, const struct scenario *s, int ep, int *fds) {
+    for (long i = 0; i < s->connections; i++) {
         fds[i] = dial(addr);
         struct epoll_event e = { .events = EPOLLIN, .data.fd = fds[i] };
-        ask(fds[i], 1);
-        answer(fds[i], 1);
+        ask(fds[i], s->http ? s->size : 1);
+        answer(fds[i], s->http ? answer_size : 1);
         epoll_ctl(ep, EPOLL_CTL_ADD, fds[i], &e);
     }
 }
@@ -179,7 +219,7 @@ static void connect_all(const struct sockaddr_in *addr, int ep, int *fds, long n
 /* Exactly n requests, `depth` at once on each connection; the next ones when the answers have come. */
 static void exchange(const struct scenario *s, int ep, const int *fds, long n) {
     struct epoll_event events[256];
-    long sent = 0, answered = 0, bytes = s->size * s->depth;
+    long sent = 0, answered = 0, bytes = s->size * s->depth, back = answer_size * s->depth;
     for (long i = 0; i < s->connections && sent < n; i++, sent += s->depth)
         ask(fds[i], bytes);
     while (answered < sent) {
@@ -188,7 +228,9 @@ static void exchange(const struct scenario *s, int ep, const int *fds, long n) {
             bench_die("the server does not answer");
         for (int i = 0; i < ready; i++) {
             int fd = events[i].data.fd;
-            answer(fd, bytes);
+            answer(fd, back);
+            if (s->http && memcmp(in + back - HTTP_BODY, http_body, HTTP_BODY) != 0)
+                bench_die("not the answer that was expected");
             answered += s->depth;
             if (sent < n) {
                 ask(fd, bytes);
@@ -202,7 +244,7 @@ static void churn(const struct sockaddr_in *addr, const struct scenario *s, long
     for (long i = 0; i < n; i++) {
         int fd = dial(addr);
         ask(fd, s->size);
-        answer(fd, s->size);
+        answer(fd, answer_size);
         close(fd);
     }
 }
@@ -233,9 +275,11 @@ static double measure(const struct scenario *s, const struct sockaddr_in *addr, 
     int *fds = malloc((size_t)s->connections * sizeof *fds);
     int ep = epoll_create1(EPOLL_CLOEXEC);
     double user[2], system[2];
+    prepare(addr, s);
     churn(addr, s, 1);
     double memory = resident_bytes();
-    connect_all(addr, ep, fds, s->churn ? 0 : s->connections);
+    if (!s->churn)
+        connect_all(addr, s, ep, fds);
     memory = resident_bytes() - memory;
     if (!s->churn && n > 0)
         exchange(s, ep, fds, s->connections * s->depth); /* warms up */

@@ -4,8 +4,9 @@
  *   bench [--quick] [--runs N] [--list] [GROUP...]  rows of one benchmark in turn, medians
  *   bench --rows                                    every row: group, name, unit, row; separated by tabs
  *   bench [--divide D] --row ROW NAME               one value of one row: "NAME VALUE", or "NAME - WHY"
- *   bench [--divide D] --load SCENARIO PROGRAM...   the load of echo on a server that is another program; as --row
+ *   bench [--divide D] --load SCENARIO PROGRAM...   the load of echo or http on a server that is another program; as --row
  *   bench --serve ROW BYTES                         an echo server with buffers of so many bytes; prints "port N"
+ *   bench --serve-http ROW BYTES                    a server of HTTP; likewise
  *   bench --machine                                 compiler and versions, as JSON
  */
 #include <math.h>
@@ -187,6 +188,8 @@ int main(int argc, char **argv) {
             return print_value(argv[i + 1], load_run(argv[i + 1], argv + i + 2, left - 1));
         } else if (strcmp(argv[i], "--serve") == 0 && left == 2) {
             return load_serve(argv[i + 1], atol(argv[i + 2]));
+        } else if (strcmp(argv[i], "--serve-http") == 0 && left == 2) {
+            return http_serve(argv[i + 1]);
         } else {
             bench_die("usage: bench [--quick] [--runs N] [--list] [GROUP...]; see the head of bench/main.c");
         }

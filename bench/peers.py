@@ -3,6 +3,7 @@ written for this comparison, and use each library by its documented fast path.
 
     PROGRAM --divide D NAME   prints "NAME VALUE", or "NAME - WHY"
     PROGRAM --serve BYTES     a TCP echo server on one core, with buffers of so many bytes; prints "port N"
+    PROGRAM --serve-http B    a server of HTTP on one core that answers "Hello, World!", text/plain; likewise
 """
 import os
 import shutil
@@ -23,7 +24,7 @@ TASKS = ['yield_2', 'yield_1000', 'yield_100000', 'spawn_join', 'spawn_burst', '
 
 
 class Peer:
-    """names: the benchmarks it has a row in; 'serve': all of echo and idle."""
+    """names: the benchmarks it has a row in; 'serve': all of echo and idle; 'serve-http': of http."""
 
     def __init__(self, name, names, build, version):
         self.name, self.names, self.build, self.how_old = name, names, build, version
@@ -120,19 +121,19 @@ PEERS = [
     Peer('libuv', ['serve', 'wake_flood', 'wake_flood_4', 'wake_latency', 'offload_1', 'offload_1000', *SLEEPS,
                    *timers(*SIZES)], compiled('peer_uv.c', '-luv'), packaged('libuv1-dev')),
     Peer('libev', ['serve', *SLEEPS, *timers(*SIZES)], compiled('peer_ev.c', '-lev'), packaged('libev-dev')),
-    Peer('libevent', ['serve', 'wake_flood', *SLEEPS, *timers(*SIZES)],
-         compiled('peer_event.c', '-levent_core', '-levent_pthreads'), packaged('libevent-dev')),
+    Peer('libevent', ['serve', 'serve-http', 'wake_flood', *SLEEPS, *timers(*SIZES)],
+         compiled('peer_event.c', '-levent_core', '-levent_extra', '-levent_pthreads'), packaged('libevent-dev')),
     Peer('asio', ['serve', 'wake_flood', 'wake_flood_4', 'wake_latency', 'offload_1', 'offload_1000', *SLEEPS,
                   *timers(*SIZES)], compiled('peer_asio.cc'), packaged('libasio-dev')),
     Peer('fcontext', ['switch_same', 'switch_different', 'switch_mixed', 'ring_1000', 'ring_100000'],
          compiled('peer_fcontext.cc', '-lboost_context'), packaged('libboost-context-dev')),
     Peer('fiber', TASKS, compiled('peer_fiber.cc', '-lboost_fiber', '-lboost_context'), packaged('libboost-fiber-dev')),
     Peer('st', ['serve', *SLEEPS, 'rss_parked_100000', *TASKS], compiled('peer_st.c', '-lst'), packaged('libst-dev')),
-    Peer('go', ['serve', *SLEEPS, 'rss_parked_100000', *TASKS, *timers('1000', '100000')], go,
+    Peer('go', ['serve', 'serve-http', *SLEEPS, 'rss_parked_100000', *TASKS, *timers('1000', '100000')], go,
          lambda: output(['go', 'version'])),
     Peer('tokio', ['serve', 'wake_flood', *SLEEPS, 'rss_parked_100000', *TASKS, *timers('1000', '100000')], tokio,
          packaged('librust-tokio-dev')),
-    Peer('node', ['serve'], script('node', 'peer_node.js'), lambda: output(['node', '--version'])),
+    Peer('node', ['serve', 'serve-http'], script('node', 'peer_node.js'), lambda: output(['node', '--version'])),
     Peer('asyncio', ['serve', *SLEEPS, 'yield_2', 'yield_1000', 'spawn_join', 'spawn_burst', 'queue_message', 'event_wake',
                      *timers('1000')], script(PYTHON, 'peer_asyncio.py', '--asyncio'),
          lambda: output([PYTHON, '--version'])),

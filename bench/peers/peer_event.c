@@ -1,8 +1,10 @@
 /* libevent: raw events (no bufferevents), edge-triggered, the precise timer off, event_active from threads. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <event2/buffer.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <event2/http.h>
 #include <event2/thread.h>
 #include <poll.h>
 #include <pthread.h>
@@ -156,7 +158,27 @@ static void serve(long bytes) {
     event_base_dispatch(base);
 }
 
+static void on_request(struct evhttp_request *request, void *arg) {
+    struct evbuffer *body = evbuffer_new();
+    (void)arg;
+    evbuffer_add(body, "Hello, World!", 13);
+    evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type", "text/plain");
+    evhttp_send_reply(request, 200, "OK", body);
+    evbuffer_free(body);
+}
+
+static int serve_http(void) {
+    base = event_base_new();
+    struct evhttp *http = evhttp_new(base);
+    evhttp_set_gencb(http, on_request, NULL);
+    if (evhttp_accept_socket(http, peer_listen(SOCK_NONBLOCK)) < 0)
+        return 1;
+    return event_base_dispatch(base);
+}
+
 int main(int argc, char **argv) {
     static const struct peer_row rows[] = { PEER_TIMER_ROWS, PEER_SLEEP_ROWS, { "wake_flood", 1, wake_flood }, { 0 } };
+    if (argc == 3 && strcmp(argv[1], "--serve-http") == 0)
+        return serve_http();
     return peer_main(argc, argv, rows, serve);
 }

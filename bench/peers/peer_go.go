@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand"
 	"net"
+	"net/http"
 	"os"
 	"runtime"
 	"sort"
@@ -199,6 +200,21 @@ func serve(bytes int64) {
 	}
 }
 
+// ---- http
+
+func serveHTTP() {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Printf("port %d\n", l.Addr().(*net.TCPAddr).Port)
+	body := []byte("Hello, World!")
+	panic(http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		w.Write(body)
+	})))
+}
+
 // What falls due is called meanwhile, on whatever thread is free: there is no moment from which on only that is done.
 const noExpiry = "its timers cannot be held back until they are all due"
 
@@ -234,6 +250,9 @@ func main() {
 	if len(args) == 2 && args[0] == "--serve" {
 		bytes, _ := strconv.ParseInt(args[1], 10, 64)
 		serve(bytes)
+	}
+	if len(args) == 2 && args[0] == "--serve-http" {
+		serveHTTP()
 	}
 	if len(args) > 2 && args[0] == "--divide" {
 		divide, _ = strconv.ParseInt(args[1], 10, 64)
