@@ -1,13 +1,15 @@
 /* Words about a task, for people: what it does, what it waits for. */
 #include "coro/task.h"
+#include "reactor/optional.h"
 #include "reactor/text.h"
 #include "rota/sync.h"
+
+ROTA__OPTIONAL(rota__waits_for_mutex);
 
 const char rota__waits_for_group[] = "the tasks of a group";
 
 static bool is_mutex_wait(const char *what) {
-    const char *first = rota__waits_for_mutex[0];
-    return what >= first && what < first + sizeof rota__waits_for_mutex;
+    return (uintptr_t)what - (uintptr_t)rota__waits_for_mutex < sizeof rota__waits_for_mutex;
 }
 
 const rota_task *rota__waits_on(const rota_task *task) {

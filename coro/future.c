@@ -1,9 +1,11 @@
-/* Futures: set once, any number of waiters woken in the order in which they came, callbacks queued. The value is put
- * where a waiter wants it at once (wait->value is that address, NULL: the channels are merged): the future's memory may
+/* Futures: set once, any number of waiters woken in the order in which they came, callbacks (done.c) queued. The value is
+ * put where a waiter wants it at once (wait->value is that address, NULL: the channels are merged): the future's memory may
  * be gone when the waiter runs, and a call that has nothing left to do when it is woken can end in the switch. */
 #include "coro/task.h"
+#include "reactor/optional.h"
 
-enum { CALLBACK_IDLE, CALLBACK_WAITS, CALLBACK_QUEUED };
+ROTA__OPTIONAL(rota__callbacks_run);
+ROTA__OPTIONAL(rota__callbacks_close);
 
 void rota_future_init(rota_future *future) {
     if (!future)
@@ -13,88 +15,6 @@ void rota_future_init(rota_future *future) {
     future->value_ = 0;
     future->state_ = ROTA__FUTURE_PENDING;
     future->flags_ = 0;
-}
-
-/* ---- callbacks ---- */
-
-static void run_done(rota_soon *soon, void *arg) {
-    rota_done *done = arg;
-    (void)soon;
-    done->future_ = NULL;
-    done->fn(done, done->value_, done->arg);
-}
-
-static void callback_unlink(rota_future *future, rota_done *done) {
-    if (future->callbacks_ == done)
-        future->callbacks_ = done->next_;
-    else
-        done->prev_->next_ = done->next_;
-    if (done->next_)
-        done->next_->prev_ = done->prev_;
-    else if (future->callbacks_)
-        future->callbacks_->prev_ = done->prev_;
-}
-
-static void callback_append(rota_future *future, rota_done *done) {
-    done->next_ = NULL;
-    if (future->callbacks_) {
-        done->prev_ = future->callbacks_->prev_;
-        done->prev_->next_ = done;
-        future->callbacks_->prev_ = done;
-    } else {
-        done->prev_ = done;
-        future->callbacks_ = done;
-    }
-}
-
-/* In the loop in which it was asked for, whichever loop of the thread sets the future. */
-static void callback_queue(rota_done *done, intptr_t value) {
-    done->value_ = value;
-    done->state_ = CALLBACK_QUEUED;
-    rota_soon_init(&done->soon_, run_done, done);
-    rota__loop_push(done->loop_, &done->soon_.ready_);
-}
-
-int rota_future_on_done(rota_future *future, rota_done *done, void (*fn)(rota_done *done, intptr_t value, void *arg),
-                        void *arg) {
-    rota_loop *loop = rota__current;
-    int rc = rota__loop_check(loop);
-    if (rc < 0)
-        return rc;
-    if (!future || !done || !fn)
-        return -EINVAL;
-    if (future->state_ == ROTA__FUTURE_CLOSED)
-        return -ESHUTDOWN;
-    done->fn = fn;
-    done->arg = arg;
-    done->future_ = future;
-    done->loop_ = loop;
-    done->chains_ = false;
-    if (future->state_ == ROTA__FUTURE_SET) {
-        future->flags_ |= ROTA__FUTURE_SEEN;
-        callback_queue(done, future->value_);
-        return 0;
-    }
-    done->state_ = CALLBACK_WAITS;
-    callback_append(future, done);
-    return 0;
-}
-
-int rota_done_remove(rota_done *done) {
-    if (!done)
-        return -EINVAL;
-    if (done->state_ == CALLBACK_WAITS && done->future_) {
-        callback_unlink(done->future_, done);
-    } else if (done->state_ == CALLBACK_QUEUED && rota__ready_queued(&done->soon_.ready_)) {
-        /* The loop is only looked at here: one that is gone has no entries in its queue. */
-        int rc = rota__loop_check(done->loop_);
-        if (rc < 0)
-            return rc;
-        rota__ready_remove(&done->loop_->ready, &done->soon_.ready_);
-    }
-    done->future_ = NULL;
-    done->state_ = CALLBACK_IDLE;
-    return 0;
 }
 
 /* ---- setting ---- */
@@ -118,14 +38,11 @@ static unsigned wake_all(rota_future *future, intptr_t woken, intptr_t value) {
 
 unsigned rota__future_resolve(rota_future *future, intptr_t value) {
     unsigned told = future->callbacks_ ? ROTA__FUTURE_WANTED : 0;
-    rota_done *done;
     future->state_ = ROTA__FUTURE_SET;
     future->value_ = value;
     told |= wake_all(future, 0, value);
-    while ((done = future->callbacks_)) {
-        callback_unlink(future, done);
-        callback_queue(done, value);
-    }
+    if (future->callbacks_)
+        rota__callbacks_run(future, value);
     return told;
 }
 
@@ -152,17 +69,12 @@ int rota_future_close(rota_future *future) {
         return -EINVAL;
     rota_loop *loop = loop_of(future);
     int rc = loop ? rota__loop_check(loop) : 0;
-    rota_done *done;
     if (rc < 0)
         return rc;
     future->state_ = ROTA__FUTURE_CLOSED;
     (void)wake_all(future, -ESHUTDOWN, -ESHUTDOWN);
-    while ((done = future->callbacks_)) {
-        (void)rota_done_remove(done);
-        /* Queued, not called from here: chains may be long, and closing must not go as deep. */
-        if (done->chains_)
-            callback_queue(done, -ESHUTDOWN);
-    }
+    if (future->callbacks_)
+        rota__callbacks_close(future);
     return 0;
 }
 

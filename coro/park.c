@@ -63,7 +63,7 @@ static inline __attribute__((always_inline)) int enter(rota_loop *loop, rota_tas
  * stand on that one, and have ended. */
 static inline bool may_enter(const rota_loop *loop, const rota_ready *entry, void *const *save) {
     const struct rota__tasks *tasks = rota__tasks_of(loop);
-    if (!entry || entry->run_ != rota__task_begin)
+    if (!entry || !rota__begins(entry))
         return entry && entry->run_ == rota__task_run;
     const struct rota__runner *last = tasks->idle[tasks->default_class];
     return save != &last->context && save != &last->spent;
@@ -94,7 +94,7 @@ static __attribute__((noinline)) int switch_slowly(rota_loop *loop, ROTA__SANITI
 /* As switch_slowly, and often right: the next one is a task that has not begun. */
 static __attribute__((noinline)) int switch_otherwise(rota_loop *loop, ROTA__SANITIZE_FIBER *fiber, void **save) {
     rota_ready *entry = rota__ready_first(&loop->ready);
-    if (!entry || entry->run_ != rota__task_begin || loop->budget <= 0 || !may_enter(loop, entry, save))
+    if (!entry || !rota__begins(entry) || loop->budget <= 0 || !may_enter(loop, entry, save))
         return switch_slowly(loop, fiber, save);
     loop->budget--;
     rota__ready_drop_unmarked(&loop->ready);
@@ -348,7 +348,7 @@ static void retire(rota_loop *loop, struct rota__runner *runner) {
 static bool begin_next(rota_loop *loop, struct rota__runner *runner) {
     struct rota__tasks *tasks = rota__tasks_of(loop);
     rota_ready *entry = rota__ready_first(&loop->ready);
-    if (!entry || entry->run_ != rota__task_begin || tasks->idle[tasks->default_class] != runner || loop->budget <= 0)
+    if (!entry || !rota__begins(entry) || tasks->idle[tasks->default_class] != runner || loop->budget <= 0)
         return false;
     loop->budget--;
     rota__ready_drop_unmarked(&loop->ready);

@@ -1,45 +1,43 @@
 /* Programs: running a loop until a task has ended, and rota_run, which is all that main() needs. */
 #include "coro/task.h"
 
+/* Somebody who waits for a task without being one. */
 struct until {
-    bool done;
-    intptr_t value;
+    struct rota__wait wait;
+    bool waits, done;
 };
 
-static void ended(rota_done *done, intptr_t value, void *arg) {
-    struct until *until = arg;
-    (void)done;
-    until->done = true;
-    until->value = value;
-    (void)rota_loop_stop(rota__current);
+/* Its future was set; or closed by somebody, which says nothing of the task. */
+static bool ended(struct rota__wait *wait, intptr_t woken) {
+    struct until *until = rota__container_of(wait, struct until, wait);
+    until->waits = false;
+    until->done = woken == 0;
+    wait->task->loop->stop |= until->done;
+    return until->done;
 }
 
 int rota_loop_run_until(rota_loop *loop, rota_task *task, intptr_t *result) {
-    struct until until = { false, 0 };
-    rota_done done;
     int rc = rota__loop_check(loop);
     if (rc == 0)
         rc = rota__task_check(task);
     if (rc == 0 && task->loop != loop)
         rc = -EINVAL;
+    if (rc == 0 && task->state == ROTA__TASK_LIVE && task->future.state_)
+        rc = -ESHUTDOWN; /* it was closed */
     if (rc < 0)
         return rota__two_channels(rc, 0, result);
     if (task->state == ROTA__TASK_DONE) {
         task->flags |= ROTA__TASK_OBSERVED;
         return rota__two_channels(0, task->future.value_, result);
     }
-    rota_loop *outer = rota__current;
-    rota__current = loop;
-    rc = rota_future_on_done(&task->future, &done, ended, &until);
-    rota__current = outer;
-    if (rc < 0)
-        return rota__two_channels(rc, 0, result);
+    struct until until = { .wait = { .task = task, .won = ended }, .waits = true };
+    rota__wait_push(&task->future.waiters_, &until.wait);
     rc = rota_loop_run(loop);
-    if (!until.done) {
-        (void)rota_done_remove(&done);
-        rc = rc < 0 ? rc : -ECANCELED;
-    }
-    return rota__two_channels(until.done ? 0 : rc, until.value, result);
+    if (until.waits)
+        rota__wait_remove(&task->future.waiters_, &until.wait);
+    if (until.done)
+        return rota__two_channels(0, until.wait.value, result);
+    return rota__two_channels(rc < 0 ? rc : -ECANCELED, 0, result);
 }
 
 static int run_main(rota_at at, rota_loop *loop, rota_fn *fn, void *arg, intptr_t *value) {

@@ -8,7 +8,10 @@
 
 #include <string.h>
 
+#include "reactor/optional.h"
 #include "reactor/text.h"
+
+ROTA__OPTIONAL(rota__mutexes_abandoned);
 
 /* 1,023 blocks, the head of their slab and malloc's fill 44 pages; one block more would begin another. */
 enum { SLAB_MIN = 16, SLAB_MAX = 1023 };
@@ -139,7 +142,7 @@ static void free_blocks(rota_loop *loop) {
 
 static const struct rota__upper upper = {
     .run = rota__task_run,
-    .begin = rota__task_begin,
+    .begin = ROTA__FOR_SIZE ? rota__task_run : rota__task_begin,
     .enters = rota__trace_enters,
     .who = rota__trace_who,
     .tell = rota__trace_tell,
@@ -398,7 +401,7 @@ static inline int prepare_runner(struct rota__tasks *tasks, const rota_spawn_opt
                                  struct rota__runner **out) {
     int size_class = tasks->default_class;
     bool is_usual = !opt->stack && !opt->stack_size && !opt->arg_size && tasks->unpromised;
-    if (!is_usual || !tasks->idle[size_class]->context)
+    if (ROTA__FOR_SIZE || !is_usual || !tasks->idle[size_class]->context)
         return prepare_slowly(tasks, opt, arg, out);
     tasks->unpromised--;
     *out = rota__runner_pop(tasks, size_class);
@@ -504,7 +507,7 @@ static __attribute__((noinline)) int spawn_slowly(rota_at at, rota_task **out, r
     rota_task *task = spare_pop(tasks);
     if (!task)
         return -ENOMEM;
-    bool later = !needs_runner(loop, opt);
+    bool later = !ROTA__FOR_SIZE && !needs_runner(loop, opt);
     struct rota__runner *runner = NULL;
     rc = later ? promise_runner(tasks) : prepare_runner(tasks, opt, &arg, &runner);
     if (rc < 0) {

@@ -357,10 +357,12 @@ static inline bool rota__wake_first(struct rota__wait **queue, int value) {
  *
  * A task that a spawn has nothing to lay on its stack for begins without a runner: it is promised one of the idle ones,
  * and gets the one that was used last when it is entered for the first time. So of 10,000 that are spawned and end
- * at once, all run on one stack that is in the cache. Whoever needs its runner before gives it one. */
+ * at once, all run on one stack that is in the cache. Whoever needs its runner before gives it one. Compiled for size
+ * each has its own from the start. */
 void rota__task_run(rota_ready *ready);
 void rota__task_begin(rota_ready *ready);
-static inline bool rota__task_has_begun(const rota_task *task) { return task->ready.run_ != rota__task_begin; }
+static inline bool rota__begins(const rota_ready *entry) { return !ROTA__FOR_SIZE && entry->run_ == rota__task_begin; }
+static inline bool rota__task_has_begun(const rota_task *task) { return !rota__begins(&task->ready); }
 struct rota__runner *rota__task_bind(rota_task *task);
 static inline struct rota__runner *rota__task_runner(rota_task *task) {
     return __builtin_expect(rota__task_has_begun(task), 1) ? task->runner : rota__task_bind(task);
@@ -408,7 +410,8 @@ void rota__locals_inherit(struct rota__runner *runner, struct rota__local_node *
 void rota__locals_drop(rota_task *task);
 
 
-/* sync.c: a task that has ended still held mutexes, or read-write locks for writing */
+/* sync.c: a task that has ended still held mutexes, or read-write locks for writing. Optional, as what reports say of it:
+ * rota__waits_for_mutex */
 void rota__mutexes_abandoned(rota_task *task);
 
 /* scope_block.c: what suspends in any case (the end of a group) is about to, in ROTA_NO_SUSPEND */
@@ -502,6 +505,10 @@ enum { ROTA__WAITS_FOR = 32 };
 extern const char rota__waits_for_mutex[4][ROTA__WAITS_FOR];
 enum { ROTA__FUTURE_WANTED = 1, ROTA__FUTURE_JOINED = 2 };
 unsigned rota__future_resolve(rota_future *future, intptr_t value);
+
+/* done.c: the future was set, or closed, and has callbacks. Optional. */
+void rota__callbacks_run(rota_future *future, intptr_t value);
+void rota__callbacks_close(rota_future *future);
 
 /* name.c */
 struct rota__text;

@@ -240,6 +240,9 @@ static inline void batch_add(struct batch *batch, rota_timer *timer) {
     batch->most = deadline > batch->most ? deadline : batch->most;
 }
 
+/* The first of the sorted list. Compiled for size there is none: the heap sorts all. */
+static inline rota_timer *first_sorted(const struct rota__timers *ts) { return ROTA__FOR_SIZE ? NULL : ts->run; }
+
 /* ---- between the lists and the heap ------------------------------------------------------------- */
 
 static inline rota_timer *take_list(rota_timer **list) {
@@ -363,7 +366,7 @@ static rota_timer *first_of_heap(struct rota__timers *ts, uint64_t limit, rota_t
 static inline rota_timer *first_settled(struct rota__timers *ts, uint64_t limit) {
     rota_timer *first;
 
-    while (__builtin_expect((first = ts->run) && first->order_ >= limit, 0)) {
+    while (__builtin_expect((first = first_sorted(ts)) && first->order_ >= limit, 0)) {
         rota__timers_unlink(first);
         place(ts, first, limit);
     }
@@ -503,7 +506,11 @@ static int64_t next_wake(struct rota__timers *ts, const rota_timer *first) {
     return wake;
 }
 
-/* The same where the next deadline will be asked for: a bound that costs no look at the wheel. */
+/* Is a bound that costs no look at the wheel good enough for wake, as the next deadline will be asked for? */
+static inline bool may_be_rough(const struct rota__timers *ts) {
+    return !ROTA__FOR_SIZE && ts->next_is_asked && !ts->incoming && !ts->spill;
+}
+
 static inline int64_t rough_wake(const struct rota__timers *ts) {
     int64_t wake = (int64_t)((((uint64_t)ts->tick + 1) << ROTA__TICK_SHIFT) - 1); /* the tick's last moment */
 
@@ -518,14 +525,15 @@ static inline int64_t rough_wake(const struct rota__timers *ts) {
 /* `timer` is about to fire. */
 static inline rota_timer *take_due(struct rota__timers *ts, rota_timer *timer) {
     rota__timers_disarm(ts, timer);
-    if (ts->next_is_asked && !ts->incoming && !ts->spill)
+    if (may_be_rough(ts))
         ts->wake = rough_wake(ts);
     return timer;
 }
 
 /* Nothing but the sorted list and the wheel could have a timer to fire that was armed before limit. */
 static inline bool all_sorted(const struct rota__timers *ts, uint64_t limit) {
-    return ts->run && ts->run->order_ < limit && ts->settled >= limit && ts->heap_n == 0 && !ts->spill;
+    const rota_timer *first = first_sorted(ts);
+    return first && first->order_ < limit && ts->settled >= limit && ts->heap_n == 0 && !ts->spill;
 }
 
 static __attribute__((noinline)) rota_timer *pop_any(struct rota__timers *ts, int64_t now, uint64_t limit) {
@@ -544,7 +552,7 @@ static __attribute__((noinline)) rota_timer *pop_any(struct rota__timers *ts, in
     if (ts->tick < target)
         ts->tick = target;
     ts->starved = false;
-    ts->wake = ts->next_is_asked && !ts->incoming && !ts->spill ? rough_wake(ts) : next_wake(ts, first);
+    ts->wake = may_be_rough(ts) ? rough_wake(ts) : next_wake(ts, first);
     return NULL;
 }
 

@@ -438,6 +438,32 @@ Test(run_until, stopped_first) { /* L4 */
     cr_expect_eq(rota_timer_start(loop, &timer, 10), 0);
     cr_expect_eq(rota_loop_run_until(loop, t, &v), -ECANCELED);
     cr_expect_eq(v, -ECANCELED);
+    cr_expect_eq(rota_cancel(t, NULL), 0);
+    cr_expect_eq(rota_loop_run(loop), 0, "its end looks for nobody who has left");
+    rota_task_release(t);
+    close_loop(loop);
+}
+
+static void close_future(rota_timer *timer, void *future) {
+    (void)timer;
+    cr_expect_eq(rota_future_close(future), 0);
+}
+
+Test(run_until, of_a_task_whose_future_is_closed_meanwhile) {
+    rota_loop *loop = open_loop();
+    rota_task *t;
+    rota_timer timer;
+    intptr_t v = 0;
+    cr_expect_eq(rota_spawn(&t, park_on_a_future, NULL, NULL), 0);
+    rota_timer_init(&timer, close_future, rota_task_future(t));
+    cr_expect_eq(rota_timer_start(loop, &timer, 10), 0);
+    cr_expect_eq(rota_loop_run_until(loop, t, &v), -EDEADLK, "that says nothing of the task");
+    cr_expect_eq(rota_loop_run_until(loop, t, &v), -ESHUTDOWN);
+    cr_expect_eq(v, -ESHUTDOWN);
+    cr_expect_eq(rota_cancel(t, NULL), 0);
+    cr_expect_eq(rota_loop_run(loop), 0);
+    cr_expect_eq(rota_loop_run_until(loop, t, &v), 0, "it has ended");
+    cr_expect_eq(v, -ECANCELED);
     rota_task_release(t);
     close_loop(loop);
 }

@@ -22,7 +22,7 @@ from footprint import COUNTED   # noqa: E402
 
 REACTOR = '''env fd_table inbox loop memory poller_epoll pollers precise quiet ready report report_stderr sys sys_poller text
              thread timers trace'''.split()
-CORO = 'fd future local name park report run scope stack sync task trace'.split()
+CORO = 'fd future local name park report run scope stack task trace'.split()
 PROGRAMS = {   # reactor/, coro/; x86-64, AArch64
     'full': (REACTOR + ['poller_poll', 'strerror', 'sys_file', 'trace_file'],
              CORO + ['describe', 'error_text', 'graph', 'overflow'], (46070, 52400)),
