@@ -126,6 +126,8 @@ int rota__refuse(rota_task *task) {
     return -ECANCELED;
 }
 
+int rota__enter_called(rota_task **task, const void *frame) { return rota__enter_inline(task, frame); }
+
 /* ---- repairing ---- */
 
 /* Somebody has begun scopes, and so has set the table. */

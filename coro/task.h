@@ -182,16 +182,23 @@ int rota__refuse(rota_task *task);
 /* The running task, in *task, if it may call something that suspends: 0; -EPERM outside of tasks, -ECANCELED
  * when its scope refuses. The first line of every (S) call. The check is one comparison, because a cancelled
  * scope is one that was due at the beginning of time. */
-static inline __attribute__((always_inline)) int rota__enter_from(rota_task **task, const void *frame) {
+static inline __attribute__((always_inline)) int rota__enter_inline(rota_task **task, const void *frame) {
     rota_loop *loop = rota__current;
     if (__builtin_expect(!loop || !loop->running, 0))
         return -EPERM;
     rota_task *self = *task = loop->running;
-    if (__builtin_expect(self->depth, 0))
+    if (frame && __builtin_expect(self->depth, 0))
         rota__scope_repair(self, NULL, frame);
     if (__builtin_expect(loop->now >= self->due, 0))
         return rota__refuse(self);
     return 0;
+}
+
+/* The same as one function, for code that is compiled for size. */
+int rota__enter_called(rota_task **task, const void *frame);
+
+static inline __attribute__((always_inline)) int rota__enter_from(rota_task **task, const void *frame) {
+    return ROTA__FOR_SIZE ? rota__enter_called(task, frame) : rota__enter_inline(task, frame);
 }
 
 static inline __attribute__((always_inline)) int rota__enter(rota_task **task) {
@@ -199,13 +206,7 @@ static inline __attribute__((always_inline)) int rota__enter(rota_task **task) {
 }
 
 /* The same where the public call around has left forgotten scopes: by rota__leave_forgotten or rota__enter. */
-static inline int rota__enter_again(rota_task **task) {
-    rota_loop *loop = rota__current;
-    if (__builtin_expect(!loop || !loop->running, 0))
-        return -EPERM;
-    rota_task *self = *task = loop->running;
-    return __builtin_expect(loop->now >= self->due, 0) ? rota__refuse(self) : 0;
-}
+static inline int rota__enter_again(rota_task **task) { return rota__enter_from(task, NULL); }
 
 /* First thing in a public call that is made of others: they only know its frame, not its caller's. */
 static inline __attribute__((always_inline)) void rota__leave_forgotten(void) {

@@ -13,70 +13,57 @@ static void about(rota_trace_event *event, const rota_task *task) {
     event->name = task->name;
 }
 
-static void by(rota_trace_event *event, const rota_task *task) {
-    if (!task)
-        return;
-    event->other = task->number;
-    event->other_name = task->name;
-}
-
 static void set_wait(rota_trace_event *event, const rota_task *task) {
     event->what = task->wait ? task->wait->what : "its turn";
     event->object = task->wait ? task->wait->on : NULL;
 }
 
-void rota__trace_spawn(const rota_task *task) {
-    rota_trace_event event = { .kind = ROTA_TRACE_SPAWN, .at = task->at };
-    about(&event, task);
-    by(&event, task->loop->running);
-    rota__trace(task->loop, &event);
+/* Of a task (NULL: of several); with what runs, if it is that one's doing. */
+static void tell(rota_loop *loop, rota_trace_event *event, const rota_task *task, bool done_by) {
+    const rota_task *by = done_by ? loop->running : NULL;
+    about(event, task);
+    if (by) {
+        event->other = by->number;
+        event->other_name = by->name;
+    }
+    rota__trace(loop, event);
 }
 
-void rota__trace_end(const rota_task *task, intptr_t value) {
-    rota_trace_event event = { .kind = ROTA_TRACE_END, .value = value };
-    about(&event, task);
-    rota__trace(task->loop, &event);
+static void tell_kind(const rota_task *task, int kind, int64_t value, bool done_by) {
+    rota_trace_event event = { .kind = kind, .value = value };
+    if (kind == ROTA_TRACE_SPAWN)
+        event.at = task->at;
+    if (kind == ROTA_TRACE_SWITCH_OUT)
+        set_wait(&event, task);
+    tell(task->loop, &event, task, done_by);
 }
+
+void rota__trace_spawn(const rota_task *task) { tell_kind(task, ROTA_TRACE_SPAWN, 0, true); }
+
+void rota__trace_end(const rota_task *task, intptr_t value) { tell_kind(task, ROTA_TRACE_END, value, false); }
 
 void rota__trace_enters(rota_ready *ready) {
-    const rota_task *task = (const rota_task *)ready;
-    rota_trace_event event = { .kind = ROTA_TRACE_SWITCH_IN };
-    about(&event, task);
-    rota__trace(task->loop, &event);
+    tell_kind((const rota_task *)ready, ROTA_TRACE_SWITCH_IN, 0, false); /* its first member */
 }
 
 /* One that has ended has said so. */
 void rota__trace_leaves(const rota_task *task) {
-    if (task->state != ROTA__TASK_LIVE)
-        return;
-    rota_trace_event event = { .kind = ROTA_TRACE_SWITCH_OUT, .value = !task->wait };
-    about(&event, task);
-    set_wait(&event, task);
-    rota__trace(task->loop, &event);
+    if (task->state == ROTA__TASK_LIVE)
+        tell_kind(task, ROTA_TRACE_SWITCH_OUT, !task->wait, false);
 }
 
-void rota__trace_refuse(const rota_task *task) {
-    rota_trace_event event = { .kind = ROTA_TRACE_REFUSE };
-    about(&event, task);
-    rota__trace(task->loop, &event);
-}
+void rota__trace_refuse(const rota_task *task) { tell_kind(task, ROTA_TRACE_REFUSE, 0, false); }
 
 void rota__trace_cancel(rota_loop *loop, const rota_scope *scope) {
     rota_trace_event event = { .kind = ROTA_TRACE_CANCEL, .what = scope->reason_, .object = scope,
                                .at = scope->cancelled_at_ };
-    about(&event, scope->task_);
-    by(&event, loop->running);
-    rota__trace(loop, &event);
+    tell(loop, &event, scope->task_, true);
 }
 
 void rota__woken_slowly(rota_task *task, int value) {
     rota_loop *loop = task->loop;
-    if (loop->traced) {
-        rota_trace_event event = { .kind = ROTA_TRACE_WAKE, .value = value };
-        about(&event, task);
-        by(&event, loop->running);
-        rota__trace(loop, &event);
-    }
+    if (loop->traced)
+        tell_kind(task, ROTA_TRACE_WAKE, value, true);
     if (loop->foreign_idle)
         rota__loop_nudge(loop, INT64_MIN);
 }

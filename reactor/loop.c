@@ -370,7 +370,7 @@ static int open_parts(rota_loop *loop) {
 }
 
 int rota_loop_new(rota_loop **out, const rota_loop_options *opt) {
-    static const rota_loop_options defaults;
+    const rota_loop_options defaults = { 0 };
     if (!out)
         return -EINVAL;
     *out = NULL;

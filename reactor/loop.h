@@ -87,7 +87,6 @@ struct rota_loop {
     struct rota__counts counts;
     struct rota__tracer tracer;
 
-    struct rota__timers timers;
     struct rota__fd_table fds;
     unsigned stale_events;        /* in a row */
     struct rota__starved *starved; /* what waits until rota_fd_close gives back a descriptor */
@@ -118,6 +117,7 @@ struct rota_loop {
     void (*report)(void *ctx, const rota_report *report);
     void *report_ctx;
     rota_loop_options options;
+    struct rota__timers timers;   /* the largest, behind what has short addresses so */
     rota_ready *first_ready[ROTA__READY_FIRST];
 };
 
