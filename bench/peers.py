@@ -22,6 +22,8 @@ def timers(*sizes):
 SLEEPS = ['sleep_100us', 'sleep_1ms', 'sleep_10ms']
 TASKS = ['yield_2', 'yield_1000', 'yield_100000', 'spawn_join', 'spawn_burst', 'queue_message', 'event_wake']
 
+SYNC = ['mutex', 'semaphore', 'future', 'cancel_join', 'timeout_scope']
+
 
 class Peer:
     """names: the benchmarks it has a row in; 'serve': all of echo and idle; 'serve-http': of http."""
@@ -129,16 +131,17 @@ PEERS = [
          compiled('peer_fcontext.cc', '-lboost_context'), packaged('libboost-context-dev')),
     Peer('fiber', TASKS, compiled('peer_fiber.cc', '-lboost_fiber', '-lboost_context'), packaged('libboost-fiber-dev')),
     Peer('st', ['serve', *SLEEPS, 'rss_parked_100000', *TASKS], compiled('peer_st.c', '-lst'), packaged('libst-dev')),
-    Peer('go', ['serve', 'serve-http', *SLEEPS, 'rss_parked_100000', *TASKS, *timers('1000', '100000')], go,
+    Peer('go', ['serve', 'serve-http', *SLEEPS, 'rss_parked_100000', *TASKS, *SYNC, *timers('1000', '100000')],
+         go,
          lambda: output(['go', 'version'])),
-    Peer('tokio', ['serve', 'wake_flood', *SLEEPS, 'rss_parked_100000', *TASKS, *timers('1000', '100000')], tokio,
+    Peer('tokio', ['serve', 'wake_flood', *SLEEPS, 'rss_parked_100000', *TASKS, *SYNC, *timers('1000', '100000')], tokio,
          packaged('librust-tokio-dev')),
     Peer('node', ['serve', 'serve-http'], script('node', 'peer_node.js'), lambda: output(['node', '--version'])),
-    Peer('asyncio', ['serve', *SLEEPS, 'yield_2', 'yield_1000', 'spawn_join', 'spawn_burst', 'queue_message', 'event_wake',
-                     *timers('1000')], script(PYTHON, 'peer_asyncio.py', '--asyncio'),
+    Peer('asyncio', ['serve', *SLEEPS, *[t for t in TASKS if t != 'yield_100000'], *SYNC, *timers('1000')],
+         script(PYTHON, 'peer_asyncio.py', '--asyncio'),
          lambda: output([PYTHON, '--version'])),
-    Peer('uvloop', ['serve', *SLEEPS, 'yield_2', 'yield_1000', 'spawn_join', 'spawn_burst', 'queue_message', 'event_wake',
-                    *timers('1000')], script(PYTHON, 'peer_asyncio.py', '--uvloop', probe=['-c', 'import uvloop']),
+    Peer('uvloop', ['serve', *SLEEPS, *[t for t in TASKS if t != 'yield_100000'], *SYNC, *timers('1000')],
+         script(PYTHON, 'peer_asyncio.py', '--uvloop', probe=['-c', 'import uvloop']),
          packaged('python3-uvloop')),
 ]
 

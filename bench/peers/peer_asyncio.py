@@ -69,6 +69,60 @@ async def events(_):
     return (now() - start) / total
 
 
+async def mutex(_):
+    total, lock, start = 200000 // divide, asyncio.Lock(), now()
+    for _ in range(total):
+        async with lock:
+            pass
+    return (now() - start) / total
+
+
+async def permits(_):
+    total, semaphore, start = 200000 // divide, asyncio.Semaphore(1), now()
+    for _ in range(total):
+        async with semaphore:
+            pass
+    return (now() - start) / total
+
+
+async def futures(_):
+    total, pending, loop = 100000 // divide, [None], asyncio.get_running_loop()
+
+    async def set_them():
+        for i in range(total):
+            pending[0].set_result(i)
+            await asyncio.sleep(0)
+    pending[0] = loop.create_future()
+    start = now()
+    setting = asyncio.ensure_future(set_them())
+    for _ in range(total):
+        await pending[0]
+        pending[0] = loop.create_future()
+    await setting
+    return (now() - start) / total
+
+
+async def cancels(_):
+    total, start = 100000 // divide, now()
+    for _ in range(total):
+        task = asyncio.ensure_future(asyncio.sleep(1e6))
+        await asyncio.sleep(0)
+        task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError:
+            pass
+    return (now() - start) / total
+
+
+async def timeouts(_):
+    total, start = 100000 // divide, now()
+    for _ in range(total):
+        async with asyncio.timeout(1):
+            pass
+    return (now() - start) / total
+
+
 async def sleeps(us):
     late = []
     for _ in range(max(11, 1000000 // us // divide)):
@@ -134,6 +188,8 @@ def row(name):
         return timers(parts[1], int(parts[2]))
     return {'yield_2': lambda: yields(2), 'yield_1000': lambda: yields(1000), 'spawn_join': lambda: spawns(1),
             'spawn_burst': lambda: spawns(10000), 'queue_message': lambda: messages(0), 'event_wake': lambda: events(0),
+            'mutex': lambda: mutex(0), 'semaphore': lambda: permits(0), 'future': lambda: futures(0),
+            'cancel_join': lambda: cancels(0), 'timeout_scope': lambda: timeouts(0),
             'sleep_100us': lambda: sleeps(100), 'sleep_1ms': lambda: sleeps(1000),
             'sleep_10ms': lambda: sleeps(10000)}[name]()
 

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"math/rand"
 	"net"
@@ -84,6 +85,69 @@ func events(int64) float64 {
 	for i := int64(0); i < total; i++ {
 		ping <- true
 		<-pong
+	}
+	return perOperation(start, total)
+}
+
+func locks(int64) float64 {
+	var lock sync.Mutex
+	total, start := 8000000/divide, time.Now()
+	for i := int64(0); i < total; i++ {
+		lock.Lock()
+		lock.Unlock()
+	}
+	return perOperation(start, total)
+}
+
+// A semaphore is a channel with room for its permits.
+func permits(int64) float64 {
+	semaphore := make(chan struct{}, 1)
+	total, start := 8000000/divide, time.Now()
+	for i := int64(0); i < total; i++ {
+		semaphore <- struct{}{}
+		<-semaphore
+	}
+	return perOperation(start, total)
+}
+
+// A future is a channel that is used once.
+func futures(int64) float64 {
+	total, pending := 1000000/divide, make(chan chan int64, 1)
+	start := time.Now()
+	go func() {
+		for i := int64(0); i < total; i++ {
+			(<-pending) <- i
+		}
+	}()
+	for i := int64(0); i < total; i++ {
+		future := make(chan int64, 1)
+		pending <- future
+		<-future
+	}
+	return perOperation(start, total)
+}
+
+func cancels(int64) float64 {
+	total, start := 500000/divide, time.Now()
+	for i := int64(0); i < total; i++ {
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() {
+			<-ctx.Done()
+			done <- ctx.Err()
+		}()
+		runtime.Gosched()
+		cancel()
+		<-done
+	}
+	return perOperation(start, total)
+}
+
+func timeouts(int64) float64 {
+	total, start := 1000000/divide, time.Now()
+	for i := int64(0); i < total; i++ {
+		_, cancel := context.WithTimeout(context.Background(), time.Second)
+		cancel()
 	}
 	return perOperation(start, total)
 }
@@ -228,6 +292,16 @@ func measure(name string) float64 {
 		return spawns(1)
 	case name == "spawn_burst":
 		return spawns(10000)
+	case name == "mutex":
+		return locks(0)
+	case name == "semaphore":
+		return permits(0)
+	case name == "future":
+		return futures(0)
+	case name == "cancel_join":
+		return cancels(0)
+	case name == "timeout_scope":
+		return timeouts(0)
 	case name == "queue_message":
 		return messages(0)
 	case name == "event_wake":

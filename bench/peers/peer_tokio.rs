@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{mpsc, Notify};
+use tokio::sync::{mpsc, oneshot, Mutex, Notify, Semaphore};
 use tokio::time::Sleep;
 
 fn per(start: Instant, n: u64) -> f64 {
@@ -73,6 +73,65 @@ async fn events(divide: u64) -> f64 {
         pong.notified().await;
     }
     answer.await.unwrap();
+    per(start, total)
+}
+
+async fn locks(divide: u64) -> f64 {
+    let (total, lock, start) = (4_000_000 / divide, Mutex::new(0u64), Instant::now());
+    for _ in 0..total {
+        *lock.lock().await += 1;
+    }
+    per(start, total)
+}
+
+async fn permits(divide: u64) -> f64 {
+    let (total, semaphore, start) = (4_000_000 / divide, Semaphore::new(1), Instant::now());
+    for _ in 0..total {
+        drop(semaphore.acquire().await.unwrap());
+    }
+    per(start, total)
+}
+
+async fn futures(divide: u64) -> f64 {
+    let total = 1_000_000 / divide;
+    let pending = Arc::new(std::sync::Mutex::new(None::<oneshot::Sender<u64>>));
+    let next = pending.clone();
+    let (tx, mut rx) = oneshot::channel();
+    *pending.lock().unwrap() = Some(tx);
+    let start = Instant::now();
+    let setting = tokio::spawn(async move {
+        for i in 0..total {
+            next.lock().unwrap().take().unwrap().send(i).unwrap();
+            tokio::task::yield_now().await;
+        }
+    });
+    for _ in 0..total {
+        let (tx, next) = oneshot::channel();
+        rx.await.unwrap();
+        rx = next;
+        *pending.lock().unwrap() = Some(tx);
+    }
+    setting.await.unwrap();
+    per(start, total)
+}
+
+async fn cancels(divide: u64) -> f64 {
+    let (total, start) = (1_000_000 / divide, Instant::now());
+    for _ in 0..total {
+        let task = tokio::spawn(std::future::pending::<()>());
+        tokio::task::yield_now().await;
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+    }
+    per(start, total)
+}
+
+async fn timeouts(divide: u64) -> f64 {
+    let (total, start) = (2_000_000 / divide, Instant::now());
+    for i in 0..total {
+        let value = tokio::time::timeout(Duration::from_secs(1), std::future::ready(i)).await;
+        assert_eq!(std::hint::black_box(value).unwrap(), i);
+    }
     per(start, total)
 }
 
@@ -222,6 +281,11 @@ async fn row(name: &str, divide: u64) -> f64 {
         "spawn" => spawns(10000, divide).await,
         "queue" => messages(divide).await,
         "event" => events(divide).await,
+        "mutex" => locks(divide).await,
+        "semaphore" => permits(divide).await,
+        "future" => futures(divide).await,
+        "cancel" => cancels(divide).await,
+        "timeout" => timeouts(divide).await,
         "wake" => flood(divide).await,
         "rss" => parked(n).await,
         "sleep" => sleeps(match parts[1] { "100us" => 100, "1ms" => 1000, _ => 10000 }, divide).await,
