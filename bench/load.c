@@ -1,6 +1,6 @@
-/* The load of the benchmarks echo, idle and http. A server is always a program of its own, started here, told the size of its buffers,
- * and measured from outside: by the kernel's CPU clock of its process (all threads), by counting its system calls, by
- * its resident memory. So all servers are measured alike, and starting up does not count. */
+/* The load of the benchmarks echo, idle and http. A server is always a program of its own, started here, told the size of
+ * its buffers, and measured from outside: by the kernel's CPU clock of its process (all threads), by counting its system
+ * calls, by its resident memory. So all servers are measured alike, and starting up does not count. */
 #define _GNU_SOURCE
 #include "load.h"
 
