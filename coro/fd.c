@@ -293,6 +293,19 @@ static inline void stop_watching(struct fd_wait *w) {
 
 static void fd_leave(struct rota__wait *wait) { stop_watching((struct fd_wait *)wait->value); }
 
+/* Member by member: a block of this size gcc would clear by a string instruction, at some thirty cycles a wait. */
+static inline int park_on(rota_task *task, int fd, struct fd_wait *w, const char *what) {
+    struct rota__wait *wait = &task->runner->wait;
+    wait->next = wait->prev = NULL;
+    wait->what = what;
+    wait->on = (void *)(intptr_t)fd;
+    wait->until = ROTA_FOREVER;
+    wait->leave = fd_leave;
+    wait->value = (intptr_t)w;
+    wait->won = NULL;
+    return rota__park(task, wait);
+}
+
 int rota__fd_wait(rota_task *task, int fd, unsigned events, const char *what) {
     /* Not refused at first, but this may be the second round: the wake-up came to nothing, and meanwhile the
      * scope was cancelled. */
@@ -306,16 +319,7 @@ int rota__fd_wait(rota_task *task, int fd, unsigned events, const char *what) {
     rc = rota__watch(task->loop, &w.watcher);
     if (rc < 0)
         return rc;
-    /* Member by member: a block of this size gcc would clear by a string instruction, at some thirty cycles a wait. */
-    struct rota__wait *wait = &task->runner->wait;
-    wait->next = wait->prev = NULL;
-    wait->what = what;
-    wait->on = (void *)(intptr_t)fd;
-    wait->until = ROTA_FOREVER;
-    wait->leave = fd_leave;
-    wait->value = (intptr_t)&w;
-    wait->won = NULL;
-    rc = (int)rota__park(task, wait);
+    rc = park_on(task, fd, &w, what);
     stop_watching(&w);
     return rc == 0 && w.closed ? -EBADF : rc;
 }
@@ -377,6 +381,12 @@ static __attribute__((noinline)) ssize_t transfer_buffer(int fd, unsigned direct
     return transfer(fd, direction, &iov, 1);
 }
 
+/* One more try, of whatever has the number now. */
+static __attribute__((noinline)) ssize_t transfer_again(rota_loop *loop, int fd, void *buf, size_t n) {
+    struct iovec iov = {buf, n};
+    return try_any(loop, fd, ROTA_READ, &iov, 1);
+}
+
 /* After -EAGAIN of a socket, which is a socket still when an event has come, or whatever now has its number. */
 static __attribute__((noinline)) ssize_t retry_buffer(rota_task *task, int fd, unsigned direction, void *buf, size_t n) {
     ssize_t r;
@@ -390,30 +400,75 @@ static __attribute__((noinline)) ssize_t retry_buffer(rota_task *task, int fd, u
     return r;
 }
 
-/* The usual call, in few instructions: for a socket that is known. All else is begun there. */
+/* As retry_buffer, for a reader whose watch is the steady one: the slot is at hand, and stays where it is. What is
+ * special goes on there. Straight after the checks of transfer_piece. */
+static __attribute__((noinline)) ssize_t read_later(rota_task *task, struct rota__fd *slot, int fd, void *buf,
+                                                    size_t n) {
+    struct fd_wait w;
+    w.task = task;
+    w.closed = false;
+    rota__watcher_set(&w.watcher, fd, ROTA_READ, fd_event, &w);
+    if (!rota__watch_steady(task->loop, slot, &w.watcher))
+        return retry_buffer(task, fd, ROTA_READ, buf, n);
+    int rc = park_on(task, fd, &w, "reading from");
+    rota__unwatch_steady(task->loop, slot, &w.watcher);
+    if (__builtin_expect(rc < 0 || w.closed, 0))
+        return rc < 0 ? rc : -EBADF;
+    ssize_t r = -ENOTSOCK;
+    if (is_socket(slot)) {
+        r = rota__sys_recv(fd, buf, n, MSG_DONTWAIT);
+        remember(slot, ROTA_READ, r, n);
+        if (__builtin_expect(r >= 0, 1))
+            return r;
+    }
+    if (r == -EINTR || r == -ENOTSOCK)
+        r = transfer_again(task->loop, fd, buf, n);
+    return r == -EAGAIN ? retry_buffer(task, fd, ROTA_READ, buf, n) : r;
+}
+
+/* A socket that may be ready, straight after the checks of transfer_piece. */
+static inline ssize_t transfer_now(rota_task *task, struct rota__fd *slot, int fd, unsigned direction, void *buf,
+                                   size_t n) {
+    ssize_t r = try_piece(fd, direction, buf, n);
+    remember(slot, direction, r, n);
+    if (r == -EAGAIN)
+        return retry_buffer(task, fd, direction, buf, n);
+    if (r >= 0)
+        rota__fast(task);
+    if (__builtin_expect(r != -EINTR && r != -ENOTSOCK, 1))
+        return r; /* of an error the system may tell only once */
+    return transfer_buffer(fd, direction, buf, n);
+}
+
+static __attribute__((noinline)) ssize_t read_now(rota_task *task, struct rota__fd *slot, int fd, void *buf, size_t n) {
+    return transfer_now(task, slot, fd, ROTA_READ, buf, n);
+}
+
+/* The usual call, in few instructions: for a socket that is known. All else is begun there. A read ends in a jump to what
+ * it comes to, so that its checks save no registers. */
 static inline ssize_t transfer_piece(int fd, unsigned direction, void *buf, size_t n) {
     rota_loop *loop = rota__current;
     rota_task *task = loop ? loop->running : NULL;
     struct rota__fd *slot = task ? rota__fd_find(&loop->fds, fd) : NULL;
     n = n < ROTA__TRANSFER_MAX ? n : ROTA__TRANSFER_MAX;
-    if (!ROTA__FOR_SIZE && slot && is_socket(slot) && n > 0 && loop->now < task->due) {
-        ssize_t r = -EAGAIN;
-        if (may_be_ready(slot, direction)) {
-            r = try_piece(fd, direction, buf, n);
-            remember(slot, direction, r, n);
-        }
-        if (r == -EAGAIN)
-            return retry_buffer(task, fd, direction, buf, n);
-        if (r >= 0)
-            rota__fast(task);
-        if (__builtin_expect(r != -EINTR && r != -ENOTSOCK, 1))
-            return r; /* of an error the system may tell only once */
-    }
-    return transfer_buffer(fd, direction, buf, n);
+    if (ROTA__FOR_SIZE || !slot || !is_socket(slot) || n == 0 || loop->now >= task->due)
+        return transfer_buffer(fd, direction, buf, n);
+    bool try = may_be_ready(slot, direction);
+    if (direction == ROTA_READ)
+        return try ? read_now(task, slot, fd, buf, n) : read_later(task, slot, fd, buf, n);
+    return try ? transfer_now(task, slot, fd, direction, buf, n) : retry_buffer(task, fd, direction, buf, n);
+}
+
+/* In scopes: those that were forgotten below `frame` are left first. */
+static __attribute__((noinline)) ssize_t read_in_scope(int fd, void *buf, size_t n, const void *frame) {
+    rota__scope_repair(rota__current->running, NULL, frame);
+    return transfer_piece(fd, ROTA_READ, buf, n);
 }
 
 ssize_t rota_read(int fd, void *buf, size_t n) {
-    rota__leave_forgotten();
+    rota_task *self = rota__current ? rota__current->running : NULL;
+    if (self && __builtin_expect(self->depth, 0))
+        return read_in_scope(fd, buf, n, __builtin_dwarf_cfa());
     return transfer_piece(fd, ROTA_READ, buf, n);
 }
 

@@ -12,7 +12,6 @@
 #include "reactor/loop.h"
 #include "reactor/text.h"
 
-enum { WATCHER_STARTED = 1, WATCHER_AGAIN = 2, WATCHER_ASIDE = 4 };
 enum { READ_SIDE = ROTA_READ | ROTA_PRIORITY, EVENTS = ROTA_READ | ROTA_WRITE | ROTA_PRIORITY };
 enum { STALE_LIMIT = 64 };
 
@@ -52,9 +51,9 @@ void rota__fd_table_free(struct rota__fd_table *t, const rota_allocator *a) {
 /* ---- being called again ---- */
 
 static void again_push(rota_loop *loop, rota_watcher *w) {
-    if (w->state_ & WATCHER_AGAIN)
+    if (w->state_ & ROTA__WATCHER_AGAIN)
         return;
-    w->state_ |= WATCHER_AGAIN;
+    w->state_ |= ROTA__WATCHER_AGAIN;
     w->next_ = NULL;
     *loop->again_last = w;
     loop->again_last = &w->next_;
@@ -70,7 +69,7 @@ static void again_remove(rota_loop *loop, rota_watcher *w) {
     *at = w->next_;
     if (!*at)
         loop->again_last = at;
-    w->state_ &= (uint16_t)~WATCHER_AGAIN;
+    w->state_ &= (uint16_t)~ROTA__WATCHER_AGAIN;
 }
 
 /* What of the slot's readiness a watcher wants to hear. End of data and errors end every wait. */
@@ -197,7 +196,7 @@ static int watch(rota_loop *loop, rota_watcher *w, bool anew) {
         slot->reader = w;
     if (writes)
         slot->writer = w;
-    w->state_ = WATCHER_STARTED;
+    w->state_ = ROTA__WATCHER_STARTED;
     loop->watchers++;
     /* Of a side that the kernel knew before, news may have come while nobody waited. (An end of data or an error alone
      * is no news: it came with the direction's bit, which somebody has cleared since because a try gave -EAGAIN.) */
@@ -211,23 +210,14 @@ static int watch(rota_loop *loop, rota_watcher *w, bool anew) {
  * be a system call for nothing. Only debug mode does, to find out who closes behind the loop's back. */
 int rota__watch(rota_loop *loop, rota_watcher *w) {
     struct rota__fd *slot = rota__fd_find(&loop->fds, w->fd);
-    /* What `watch` would do in the steady state: the kernel knows, there is no news, and nobody else waits or is told of a
-     * close. */
-    if (slot && w->events == ROTA_READ && slot->registered & ~slot->ready & ROTA_READ && !slot->reader &&
-        !loop->closing && !loop->debug) {
-        slot->reader = w;
-        w->state_ = WATCHER_STARTED;
-        loop->watchers++;
-        return 0;
-    }
-    return watch(loop, w, loop->debug);
+    return slot && w->events == ROTA_READ && rota__watch_steady(loop, slot, w) ? 0 : watch(loop, w, loop->debug);
 }
 
 int rota__watch_aside(rota_loop *loop, rota_watcher *w) {
     int rc = watch(loop, w, true);
     if (rc < 0)
         return rc;
-    w->state_ |= WATCHER_ASIDE;
+    w->state_ |= ROTA__WATCHER_ASIDE;
     loop->watchers--;
     loop->watchers_aside++;
     return 0;
@@ -239,10 +229,10 @@ void rota__unwatch(rota_loop *loop, rota_watcher *w) {
         slot->reader = NULL;
     if (slot && slot->writer == w)
         slot->writer = NULL;
-    if (w->state_ & WATCHER_AGAIN)
+    if (w->state_ & ROTA__WATCHER_AGAIN)
         again_remove(loop, w);
-    loop->watchers -= !(w->state_ & WATCHER_ASIDE);
-    loop->watchers_aside -= (w->state_ & WATCHER_ASIDE) != 0;
+    loop->watchers -= !(w->state_ & ROTA__WATCHER_ASIDE);
+    loop->watchers_aside -= (w->state_ & ROTA__WATCHER_ASIDE) != 0;
     w->state_ = 0;
 }
 
@@ -313,14 +303,9 @@ static void rebuild(rota_loop *loop) {
                      "events kept coming for a descriptor that is no longer known: the poll set was rebuilt");
 }
 
-void rota__fd_event(rota_loop *loop, int fd, uint32_t generation, unsigned ready) {
-    struct rota__fd *slot = rota__fd_find(&loop->fds, fd);
-    if (!slot || slot->generation != generation || !slot->registered) {
-        loop->stale_events++;
-        return;
-    }
-    loop->stale_events = 0;
-    slot->ready |= (uint8_t)ready;
+/* Out of line, so that what is usual, a reader alone, ends in a jump to it and saves no registers. */
+static __attribute__((noinline)) void tell_both(rota_loop *loop, struct rota__fd *slot, unsigned ready) {
+    uint32_t generation = slot->generation;
     rota_watcher *w = slot->reader;
     unsigned news = w ? wanted(w, ready) : 0;
     if (news)
@@ -331,6 +316,22 @@ void rota__fd_event(rota_loop *loop, int fd, uint32_t generation, unsigned ready
     w = slot->writer;
     if (ready & (ROTA_WRITE | ROTA_ERROR))
         call(loop, w, wanted(w, ready));
+}
+
+/* A writer that the reader starts meanwhile finds what is remembered, or asks the kernel anew: it is not told here. */
+void rota__fd_event(rota_loop *loop, int fd, uint32_t generation, unsigned ready) {
+    struct rota__fd *slot = rota__fd_find(&loop->fds, fd);
+    if (!slot || slot->generation != generation || !slot->registered) {
+        loop->stale_events++;
+        return;
+    }
+    loop->stale_events = 0;
+    slot->ready |= (uint8_t)ready;
+    rota_watcher *reader = slot->reader;
+    if (ROTA__FOR_SIZE || __builtin_expect(slot->writer != NULL, 0))
+        tell_both(loop, slot, ready);
+    else if (reader && wanted(reader, ready))
+        call(loop, reader, wanted(reader, ready));
 }
 
 /* After a batch of events, when no slot is in use further up the stack. */
@@ -354,7 +355,7 @@ int rota_watcher_start(rota_loop *loop, rota_watcher *w) {
     if (!w || !w->fn || !(w->events & EVENTS) || (w->events & ~EVENTS))
         return -EINVAL;
     /* Readiness that is remembered may be gone: nobody tells the table what a callback has read. */
-    return w->state_ & WATCHER_STARTED ? -EALREADY : watch(loop, w, true);
+    return w->state_ & ROTA__WATCHER_STARTED ? -EALREADY : watch(loop, w, true);
 }
 
 int rota_watcher_stop(rota_loop *loop, rota_watcher *w) {
@@ -363,7 +364,7 @@ int rota_watcher_stop(rota_loop *loop, rota_watcher *w) {
         return rc;
     if (!w)
         return -EINVAL;
-    if (w->state_ & WATCHER_STARTED)
+    if (w->state_ & ROTA__WATCHER_STARTED)
         rota__unwatch(loop, w);
     drop_closing(loop, w);
     return 0;
@@ -373,7 +374,7 @@ int rota_watcher_again(rota_loop *loop, rota_watcher *w) {
     int rc = rota__loop_check(loop);
     if (rc < 0)
         return rc;
-    if (!w || !(w->state_ & WATCHER_STARTED))
+    if (!w || !(w->state_ & ROTA__WATCHER_STARTED))
         return -EINVAL;
     again_push(loop, w);
     return 0;

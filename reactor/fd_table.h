@@ -70,6 +70,9 @@ static inline void rota__watcher_set(rota_watcher *w, int fd, unsigned events,
     w->state_ = 0;
 }
 
+/* What a watcher's state_ says. */
+enum { ROTA__WATCHER_STARTED = 1, ROTA__WATCHER_AGAIN = 2, ROTA__WATCHER_ASIDE = 4 };
+
 /* As rota_watcher_start and _stop, without checks of the loop. */
 int rota__watch(rota_loop *loop, rota_watcher *watcher);
 void rota__unwatch(rota_loop *loop, rota_watcher *watcher);

@@ -228,6 +228,28 @@ static inline void rota__loop_disarm(rota_loop *loop, rota_timer *timer) {
     rota__timers_disarm(&loop->timers, timer);
 }
 
+/* What rota__watch comes to for a task that reads, in the steady state: the kernel knows, there is no news, and nobody
+ * else waits or is told of a close. False: it is not so, and nothing was done. */
+static inline bool rota__watch_steady(rota_loop *loop, struct rota__fd *slot, rota_watcher *w) {
+    if (!(slot->registered & ~slot->ready & ROTA_READ) || slot->reader || loop->closing || loop->debug)
+        return false;
+    slot->reader = w;
+    w->state_ = ROTA__WATCHER_STARTED;
+    loop->watchers++;
+    return true;
+}
+
+/* Behind rota__watch_steady: ends the watch, unless a close has. */
+static inline void rota__unwatch_steady(rota_loop *loop, struct rota__fd *slot, rota_watcher *w) {
+    if (__builtin_expect(w->state_ != ROTA__WATCHER_STARTED, 0)) {
+        if (w->state_)
+            rota__unwatch(loop, w);
+        return;
+    }
+    slot->reader = NULL;
+    loop->watchers--;
+}
+
 void rota__owned_add(rota_loop *loop, struct rota__owned *owned);
 void rota__owned_remove(struct rota__owned *owned);
 
