@@ -204,9 +204,10 @@ bool rota_scope_expired(const rota_scope *scope) { return scope && scope->flags_
 
 bool rota_scope_cancelled(const rota_scope *scope) { return scope && scope->flags_ & ROTA__SCOPE_CANCELLED; }
 
-bool rota_cancelled(const char **reason, rota_at *at) {
-    rota__leave_forgotten();
+static __attribute__((noinline)) bool cancelled(const char **reason, rota_at *at, const void *frame) {
     rota_task *task = rota__current ? rota__current->running : NULL;
+    if (task && task->depth)
+        rota__scope_repair(task, NULL, frame);
     if (reason)
         *reason = NULL;
     if (at)
@@ -227,4 +228,13 @@ bool rota_cancelled(const char **reason, rota_at *at) {
     if (outermost && at)
         *at = outermost->flags_ & ROTA__SCOPE_EXPIRED ? outermost->at_ : outermost->cancelled_at_;
     return outermost; /* none: only ROTA_NO_SUSPEND refuses */
+}
+
+/* Asked before much that may not suspend, with nothing to be told: a few instructions then. */
+bool rota_cancelled(const char **reason, rota_at *at) {
+    const rota_loop *loop = rota__current;
+    const rota_task *task = loop ? loop->running : NULL;
+    if (!reason && !at && task && !task->depth && loop->now < task->due)
+        return false;
+    return cancelled(reason, at, __builtin_dwarf_cfa());
 }

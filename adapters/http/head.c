@@ -239,8 +239,6 @@ static int field_line(struct rota__http_head *h, char *text, size_t n) {
     return rc < 0 ? rc : line_taken(h, end);
 }
 
-/* ---- lines -------------------------------------------------------------------------------------- */
-
 /* What no field alone says. */
 static int complete(struct rota__http_head *h) {
     h->n = h->line;
@@ -254,6 +252,81 @@ static int complete(struct rota__http_head *h) {
         return bad(h, -EPROTO, "there is no Host field");
     return 1;
 }
+
+/* ---- lines as they usually are ------------------------------------------------------------------ */
+
+/* What is taken here is whole, ends with CR LF, and has no white space but one space before a value; the calls above
+ * would take it in the same way. All else is left to them, where it is: so they alone say what is wrong with a line. */
+
+static inline bool is_line_end(const char *s) { return memcmp(s, "\r\n", 2) == 0; }
+
+enum { USUAL_MIN = 16 };   /* bytes from which on a head is looked at here, so that bounds can be kept as pointers */
+
+/* Where the line behind begins; s if this one was not taken. */
+static inline char *usual_request_line(struct rota__http_head *h, char *text, char *s, const char *stop) {
+    char *target = s + 4;
+    if (memcmp(s, "GET ", 4) != 0) {
+        target = rota__http_token_end(s, stop) + 1;
+        if (target > stop - 12 || target == s + 1 || target[-1] != ' ')
+            return s;
+    }
+    char *rest = target + rota__http_span_target(target, (size_t)(stop - target));
+    if (rest > stop - 11 || *target != '/' || memcmp(rest, " HTTP/1.", 8) != 0 || !digit(rest[8]) ||
+        !is_line_end(rest + 9))
+        return s;
+    target[-1] = *rest = '\0';
+    h->minor = rest[8] - '0';
+    h->method = (uint16_t)(s - text);
+    h->target = (uint16_t)(target - text);
+    h->started = true;
+    return rest + 11;
+}
+
+/* As known_field, which is asked when the name's length and first letter are those of one that it knows. */
+static inline int usual_field(struct rota__http_head *h, char *text, const char *name, size_t n, char *value) {
+    static const char first[] = { [6] = 'e', [10] = 'c', [14] = 'c', [17] = 't' };
+    if (n == 4)
+        return h->request && is_name(name, "host", 4) ? host(h, text, value) : 0;
+    return n < sizeof first && (*name | 0x20) == first[n] ? known_field(h, text, name, n, value) : 0;
+}
+
+/* Fields, and the end of the head, at s and up to stop. As next_line. */
+static inline int usual_fields(struct rota__http_head *h, char *text, char *s, const char *stop) {
+    struct rota__http_field *field = h->field + h->fields, *fields_end = h->field + ROTA_HTTP_FIELDS_MAX;
+    int rc = 0;
+    while (s < stop && field < fields_end) {
+        char *colon = rota__http_token_end(s, stop);
+        if (colon > stop - 2 || colon[0] != ':' || colon[1] != ' ' || colon == s)
+            break;
+        char *value = colon + 2, *last = value + rota__http_span_plain(value, (size_t)(stop - value));
+        if (last > stop - 2 || !is_line_end(last) || *value == ' ' || last[-1] == ' ')
+            break;
+        *colon = *last = '\0';
+        *field++ = (struct rota__http_field){ (uint16_t)(s - text), (uint16_t)(value - text) };
+        rc = usual_field(h, text, s, (size_t)(colon - s), value);
+        if (rc < 0)
+            break;
+        s = last + 2;
+    }
+    h->fields = (unsigned)(field - h->field);
+    h->line = (size_t)(s - text);
+    if (rc < 0 || s > stop - 2 || !is_line_end(s))
+        return rc;
+    h->line += 2;
+    return complete(h);
+}
+
+/* From h->line on, up to n, at least USUAL_MIN bytes. As take_lines; 0 also when a line is not a usual one: it is the one
+ * at h->line then. */
+static inline int usual_lines(struct rota__http_head *h, char *text, size_t n) {
+    char *s = text + h->line;
+    const char *stop = text + n;
+    if (h->request && !h->started)
+        s = usual_request_line(h, text, s, stop);
+    return h->started ? usual_fields(h, text, s, stop) : 0;
+}
+
+/* ---- lines -------------------------------------------------------------------------------------- */
 
 /* The line that begins at h->line, of which n bytes are there, and others behind it perhaps. 1: it was the last one. */
 static inline int next_line(struct rota__http_head *h, char *text, size_t n) {
@@ -274,7 +347,7 @@ static int start_line(struct rota__http_head *h, char *text, size_t n) {
 }
 
 /* 0: more is needed. */
-static int take_lines(struct rota__http_head *h, char *text, size_t n) {
+static __attribute__((noinline)) int take_lines(struct rota__http_head *h, char *text, size_t n) {
     if (h->searched > h->line && memchr(text + h->searched, '\n', n - h->searched) == NULL) {
         h->searched = n;
         return 0;
@@ -288,7 +361,11 @@ static int take_lines(struct rota__http_head *h, char *text, size_t n) {
 }
 
 int rota__http_head_feed(struct rota__http_head *h, char *text, size_t n, size_t limit) {
-    int rc = take_lines(h, text, n < limit ? n : limit);
+    size_t most = n < limit ? n : limit;
+    bool usual = h->searched <= h->line && h->line + USUAL_MIN <= most && !h->in_trailers;
+    int rc = usual ? usual_lines(h, text, most) : 0;
+    if (rc == 0)
+        rc = take_lines(h, text, most);
     if (rc == 0 && n >= limit)
         return bad(h, -EMSGSIZE, h->in_trailers ? "the trailers are too long" : "the head is too long");
     return rc;
@@ -312,14 +389,6 @@ void rota__http_trailers_begin(struct rota__http_head *h, size_t at) {
 }
 
 /* ---- fields for the user ------------------------------------------------------------------------ */
-
-rota_http_fields rota__http_fields(const struct rota__http_head *h, const char *text, bool trailers) {
-    return (rota_http_fields){
-        .n = trailers ? h->trailers : h->fields,
-        .text_ = text,
-        .at_ = h->field + (trailers ? h->fields : 0),
-    };
-}
 
 bool rota_http_field_at(const rota_http_fields *fields, unsigned i, const char **name, const char **value) {
     if (fields == NULL || i >= fields->n)

@@ -42,7 +42,13 @@ void rota__http_trailers_begin(struct rota__http_head *h, size_t at);
 int rota__http_trailers_feed(struct rota__http_head *h, char *text, size_t n, size_t limit);
 
 /* Names and values, for the struct of the public header. */
-rota_http_fields rota__http_fields(const struct rota__http_head *h, const char *text, bool trailers);
+static inline rota_http_fields rota__http_fields(const struct rota__http_head *h, const char *text, bool trailers) {
+    return (rota_http_fields){
+        .n = trailers ? h->trailers : h->fields,
+        .text_ = text,
+        .at_ = h->field + (trailers ? h->fields : 0),
+    };
+}
 
 /* ---- bodies ---- */
 

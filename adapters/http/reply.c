@@ -49,7 +49,7 @@ static int close_out(struct rota__http_server_conn *c, const struct rota__http_o
 
 static __attribute__((noinline)) void make_opening(struct rota__http_part *part, int64_t now) {
     char date[ROTA__HTTP_DATE_SIZE];
-    struct rota__http_out out = { .buf = part->opening, .size = sizeof part->opening };
+    struct rota__http_out out = { .buf = part->opening, .size = HTTP_OPENING_N };
     rota__http_date(date, now);
     rota__http_put(&out, HTTP_OK, HTTP_OK_N);
     rota__http_put(&out, "Date: ", 6);
@@ -69,7 +69,7 @@ static inline const char *opening_now(struct rota__http_part *part) {
 static void put_opening(struct rota__http_out *out, struct rota__http_part *part, int status) {
     const char *opening = opening_now(part);
     if (status == 200) {
-        rota__http_put(out, opening, sizeof part->opening);
+        rota__http_put(out, opening, HTTP_OPENING_N);
         return;
     }
     rota__http_put(out, "HTTP/1.1 ", 9);
@@ -78,11 +78,6 @@ static void put_opening(struct rota__http_out *out, struct rota__http_part *part
     rota__http_put_text(out, reason_of(status));
     rota__http_put(out, "\r\n", 2);
     rota__http_put(out, opening + HTTP_OK_N, HTTP_DATE_LINE_N);
-}
-
-void rota__http_reply_init(struct rota__http_server_conn *c) {
-    c->reply = (rota_http_reply){ .status = 200, .conn_ = c };
-    c->reply_at = c->wire.out_n;
 }
 
 int rota_http_reply_begin(rota_http_reply *reply, int status) {
@@ -246,33 +241,51 @@ static int put_type(rota_http_reply *reply, const char *type) {
     return close_out(reply->conn_, &out);
 }
 
-static char *add(char *to, const void *bytes, size_t n) {
+static inline char *add(char *to, const void *bytes, size_t n) {
     memcpy(to, bytes, n);
     return to + n;
 }
 
+/* Completes the head that is kept for the answers that follow: most are like the one before, or differ in length. False:
+ * the type is too long for that, or none. */
+static __attribute__((noinline)) bool make_usual(struct rota__http_part *part, const char *type, size_t length) {
+    if (part->usual_n == 0 || strcmp(type, part->type) != 0) {
+        size_t n = strlen(type);
+        if (n > HTTP_SHORT_TYPE || rota__http_span_value(type, n) < n)
+            return false;
+        memcpy(part->type, type, n + 1);
+        char *to = add(part->opening + HTTP_OPENING_N, HTTP_TYPE, sizeof HTTP_TYPE - 1);
+        to = add(add(to, type, n), HTTP_LENGTH, sizeof HTTP_LENGTH - 1);
+        part->number_at = (size_t)(to - part->opening);
+    }
+    struct rota__http_out out = { .buf = part->opening, .size = sizeof part->opening, .n = part->number_at };
+    rota__http_put_number(&out, length, 10);
+    rota__http_put_text(&out, HTTP_HEAD_END);
+    part->length = length;
+    part->usual_n = out.n;
+    return true;
+}
+
 /* Most answers: 200, with a body and nothing special, to a client that stays. In one go, when it fits: true. What it
  * says and leaves behind is what the calls one by one would. */
-static bool send_whole(rota_http_reply *reply, const char *type, size_t type_n, const void *data, size_t n) {
+static inline bool send_whole(rota_http_reply *reply, const char *type, const void *data, size_t n) {
     struct rota__http_server_conn *c = reply->conn_;
     struct rota__http_part *part = c->part;
     struct rota__http_wire *w = &c->wire;
-    char digits[20];
-    enum { MOST = sizeof part->opening + 14 + 2 + 16 + sizeof digits + 4 };
-    size_t room = w->out_size - w->out_n, i = sizeof digits, left = n;
+    size_t room = w->out_size - w->out_n;
     bool special = c->close || part->stopping || c->no_body || c->request.minor == 0 ||
                    c->service->opt.server != NULL;
-    if (special || n > room || type_n > room - n || room - n - type_n < MOST)
+    if (special || room < HTTP_USUAL_MAX || n > room - HTTP_USUAL_MAX)
         return false;
-    do
-        digits[--i] = (char)('0' + left % 10);
-    while ((left /= 10) > 0);
-    char *to = add(w->out + w->out_n, opening_now(part), sizeof part->opening);
-    to = add(add(add(to, "Content-Type: ", 14), type, type_n), "\r\nContent-Length: ", 18);
-    to = add(add(to, digits + i, sizeof digits - i), "\r\n\r\n", 4);
+    const char *opening = opening_now(part);
+    bool same = part->usual_n > 0 && n == part->length && strcmp(type, part->type) == 0;
+    if (!same && !make_usual(part, type, n))
+        return false;
+    char *to = w->out + w->out_n;
+    memcpy(to, opening, HTTP_USUAL_MAX); /* with what may lie behind, as there is room: so many take few instructions */
     if (n > 0)
-        to = add(to, data, n);
-    w->out_n = (size_t)(to - w->out);
+        memcpy(to + part->usual_n, data, n);
+    w->out_n += part->usual_n + n;
     reply->state_ = REPLY_BEGUN | REPLY_FRAMED | REPLY_HEAD_DONE;
     return true;
 }
@@ -281,11 +294,8 @@ int rota_http_reply_send(rota_http_reply *reply, int status, const char *type, c
     if (reply == NULL || (data == NULL && n > 0))
         return -EINVAL;
     int rc = rota__http_refused();
-    if (rc == 0 && status == 200 && reply->state_ == 0 && type != NULL) {
-        size_t type_n = strlen(type);
-        if (rota__http_span_value(type, type_n) == type_n && send_whole(reply, type, type_n, data, n))
-            return 0;
-    }
+    if (rc == 0 && status == 200 && reply->state_ == 0 && type != NULL && send_whole(reply, type, data, n))
+        return 0;
     if (rc == 0 && !(reply->state_ & REPLY_BEGUN && reply->status == status))
         rc = rota_http_reply_begin(reply, status);
     if (rc == 0 && type != NULL)
@@ -300,7 +310,7 @@ int rota_http_reply_send(rota_http_reply *reply, int status, const char *type, c
 int rota__http_reply_end(struct rota__http_server_conn *c) {
     rota_http_reply *reply = &c->reply;
     int rc = 0;
-    if (reply->state_ == (REPLY_BEGUN | REPLY_FRAMED | REPLY_HEAD_DONE) && reply->left_ == 0)
+    if (rota__http_reply_whole(reply))
         return 0;
     if (!(reply->state_ & (REPLY_HEAD_DONE | REPLY_FRAMED)))
         rc = rota_http_reply_length(reply, 0);

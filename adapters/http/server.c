@@ -120,8 +120,8 @@ static void hand_in(struct rota__http_server_conn *c) {
     c->continue_owed = h->expects_continue && h->minor > 0 && !w->body.done;
 }
 
-/* The connection can only go on behind the whole body. */
-static int skip_body(struct rota__http_server_conn *c) {
+/* The connection can only go on behind the whole body. (Out of line: the way without a body needs no such room.) */
+static __attribute__((noinline)) int skip_body(struct rota__http_server_conn *c) {
     char waste[4096];
     struct rota__http_wire *w = &c->wire;
     uint64_t from = w->body.taken;
@@ -151,6 +151,8 @@ static intptr_t tell_failure(struct rota__http_server_conn *c, int error, const 
 static int settle(struct rota__http_server_conn *c, intptr_t outcome, intptr_t *failure) {
     struct rota__http_wire *w = &c->wire;
     const char *why = NULL;
+    if (w->error == 0 && !rota_failed(outcome) && rota__http_reply_whole(&c->reply) && w->body.done)
+        return 0; /* as a rule; what follows would say the same */
     if (outcome == -ECANCELED)
         return -ECANCELED;
     if (w->error == 0 && !rota_failed(outcome)) {
@@ -233,13 +235,14 @@ static intptr_t converse(struct rota__http_server_conn *c) {
     int rc = 1;
     while (rc > 0) {
         rc = read_head(c);
-        if (rc == -EPROTO || rc == -EMSGSIZE || rc == -EOPNOTSUPP || (rc == -ETIMEDOUT && c->wire.error == 0)) {
-            turned_away = true;
-            rc = turn_away(c, rc);
-        } else if (rc > 0) {
+        if (rc > 0) {
             rc = answer(c, &failure);
             turned_away = !c->wire.body.done;
             rc = rc == 0 && !c->close ? 1 : rc;
+        } else if (rc == -EPROTO || rc == -EMSGSIZE || rc == -EOPNOTSUPP ||
+                   (rc == -ETIMEDOUT && c->wire.error == 0)) {
+            turned_away = true;
+            rc = turn_away(c, rc);
         }
     }
     if (rc == 0)

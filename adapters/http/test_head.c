@@ -492,10 +492,10 @@ Test(http_head, an_early_close_is_noticed_at_every_byte) {
 
 /* ---- requests ----------------------------------------------------------------------------------- */
 
-/* Eight bytes at a time or one: every byte at every place, with neighbours that could carry or borrow. */
+/* Sixteen bytes at a time, eight or one: every byte at every place, with neighbours that could carry or borrow. */
 Test(http_head, spans_end_at_the_first_byte_of_another_class) {
     static const char around[] = "x\xff~ \x80!";
-    char text[21];
+    char text[37];
     unsigned wrong = 0;
     for (size_t n = 5; n <= sizeof text; n += 8)
         for (size_t at = 0; at < n; at++)
@@ -507,6 +507,54 @@ Test(http_head, spans_end_at_the_first_byte_of_another_class) {
                     wrong += rota__http_span_target(text, n) != rota__http_span(text, n, HTTP_TARGET);
                 }
     cr_expect_eq(wrong, 0u);
+}
+
+/* As above, in a block of its own size. */
+Test(http_head, tokens_end_at_the_first_byte_that_is_none) {
+    static const char around[] = "xZ-9";
+    unsigned wrong = 0;
+    for (size_t n = 1; n <= 37; n += 4) {
+        char *text = malloc(n);
+        for (size_t at = 0; at < n; at++)
+            for (unsigned c = 0; c < 256; c++)
+                for (size_t i = 0; i < sizeof around - 1; i++) {
+                    memset(text, around[i], n);
+                    text[at] = (char)c;
+                    size_t end = (size_t)(rota__http_token_end(text, text + n) - text);
+                    wrong += end != rota__http_span(text, n, HTTP_TOKEN) || end != rota__http_span_token(text, n);
+                }
+        free(text);
+    }
+    cr_expect_eq(wrong, 0u);
+}
+
+/* Each of them among lines that are as usual, so that both ways of taking a line are gone. */
+Test(http_head, unusual_lines_are_taken_like_others) {
+    static const char *const lines[][2] = {
+        { "A:b", "A=b;" }, { "A:", "A=;" }, { "A: ", "A=;" }, { "A:  b", "A=b;" }, { "A: b ", "A=b;" },
+        { "A:\tb\t", "A=b;" }, { "A: b\tc", "A=b\tc;" }, { "A_1: b", "A_1=b;" }, { "A: \xff", "A=\xff;" },
+        { "A-Name-Of-More-Than-Sixteen: b", "A-Name-Of-More-Than-Sixteen=b;" },
+        { "0123456789abcdef: b", "0123456789abcdef=b;" }, { "A: b: c", "A=b: c;" },
+    };
+    char text[256], fields[128];
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        snprintf(text, sizeof text, "GET /a HTTP/1.1\r\nHost: h\r\n%s\r\nAccept: text/plain\r\n\r\n", lines[i][0]);
+        snprintf(fields, sizeof fields, "Host=h;%sAccept=text/plain;", lines[i][1]);
+        struct outcome o = parse(REQUEST, text);
+        cr_expect_eq(o.rc, 0, "%s", lines[i][0]);
+        cr_expect_str_eq(o.fields, fields);
+        cr_expect_str_eq(o.host, "h");
+    }
+}
+
+Test(http_head, unusual_lines_are_refused_like_others) {
+    static const char *const lines[] = { "A : b", " A: b", ": b", "A", "A: b\rc", "A: b\nC: d", "A: \x01", "A: b\x7f", "\xe9: b",
+                                         "A: b\r\n c", "Host: h", "Content-Length: x", "hOST: i" };
+    char text[256];
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        snprintf(text, sizeof text, "GET /a HTTP/1.1\r\nHost: h\r\n%s\r\nAccept: text/plain\r\n\r\n", lines[i]);
+        expect_error(REQUEST, -EPROTO, text);
+    }
 }
 
 Test(http_head, a_request) {

@@ -23,8 +23,18 @@ struct talk {
 
 static int calls;                    /* of the handler */
 
+static intptr_t send_as(rota_http_reply *r, const char *what) {
+    char type[64];
+    snprintf(type, sizeof type, "%.*s", (int)strcspn(what, "?"), what);
+    for (char *at = type; *at != '\0'; at++)
+        *at = *at == '!' ? '\n' : *at; /* which no target can hold */
+    size_t n = (size_t)atoi(what + strcspn(what, "?") + 1);
+    int rc = rota_http_reply_send(r, 200, type, "0123456789abcdef", n);
+    return rc == -EINVAL ? rota_http_reply_send(r, 200, NULL, "refused", 7) : rc;
+}
+
 /* /echo: the body. /chunks: in chunks. /fail: an error. /late: an error behind the head. /short: less than was said.
- * /none: nothing at all. /204. /trailers: those of the request. */
+ * /as/TYPE?N: N bytes of that type, or why not. /none: nothing at all. /204. /trailers: those of the request. */
 static intptr_t handler(rota_http_incoming *q, rota_http_reply *r, void *arg) {
     (void)arg;
     char body[256];
@@ -41,6 +51,8 @@ static intptr_t handler(rota_http_incoming *q, rota_http_reply *r, void *arg) {
             return rota_http_reply_send(r, 200, NULL, trailer ? trailer : "none", trailer ? strlen(trailer) : 4);
         return rota_http_reply_send(r, 200, "text/plain", body, sum);
     }
+    if (strncmp(q->target, "/as/", 4) == 0)
+        return send_as(r, q->target + 4);
     if (strcmp(q->target, "/chunks") == 0) {
         int rc = rota_http_reply_write(r, "one", 3);
         return rc < 0 ? rc : rota_http_reply_write(r, "three", 5);
@@ -140,6 +152,21 @@ static void expect_turned_away(const char *input, const char *status_line) {
 }
 
 #define OK(length) "HTTP/1.1 200 OK\r\nContent-Length: " length "\r\n\r\n"
+
+/* The head of the answer before is used again, or not. */
+Test(http_server, answers_differ_in_type_and_length) {
+#define AS(type, n) "GET /as/" type "?" n " HTTP/1.1\r\nHost: h\r\n\r\n"
+#define TYPED(type, n) "HTTP/1.1 200 OK\r\nContent-Type: " type "\r\nContent-Length: " n "\r\n\r\n"
+#define LONG_TYPE "application/vnd.a-type-that-is-too-long-to-be-kept"
+    expect_output(AS("text/plain", "3") AS("text/plain", "3") AS("text/plain", "12") AS("text/plain", "0"),
+                  TYPED("text/plain", "3") "012" TYPED("text/plain", "3") "012"
+                  TYPED("text/plain", "12") "0123456789ab" TYPED("text/plain", "0"));
+    expect_output(AS("text/plain", "3") AS("a/b", "3") AS(LONG_TYPE, "3") AS("a/b", "3") AS("text/plain", "4") AS("", "1"),
+                  TYPED("text/plain", "3") "012" TYPED("a/b", "3") "012" TYPED(LONG_TYPE, "3") "012"
+                  TYPED("a/b", "3") "012" TYPED("text/plain", "4") "0123" TYPED("", "1") "0");
+    expect_output(AS("", "1") AS("a/b", "2") AS("a!b", "2") AS("a/b", "2"),
+                  TYPED("", "1") "0" TYPED("a/b", "2") "01" OK("7") "refused" TYPED("a/b", "2") "01");
+}
 
 Test(http_server, answers) {
     expect_output("GET /a HTTP/1.1\r\nHost: h\r\n\r\n", OK("11") "GET /a of h");

@@ -28,6 +28,43 @@ size_t rota__http_span(const char *s, size_t n, unsigned class) {
     return i;
 }
 
+#ifdef __SSE2__
+/* Of eight to fifteen bytes: the first eight and the last, side by side. */
+static size_t span_halves(const char *s, size_t n, unsigned least) {
+    char both[16];
+    memcpy(both, s, 8);
+    memcpy(both + 8, s + n - 8, 8);
+    unsigned found = rota__http_outside_16(both, least);
+    size_t at = found != 0 ? (unsigned)__builtin_ctz(found) : 16;
+    return at < 8 ? at : at + n - 16;
+}
+#endif
+
+/* The last block is looked at whole, with bytes that were looked at before. */
+size_t rota__http_span_rest(const char *s, size_t n, unsigned least) {
+    size_t i = 0;
+#ifdef __SSE2__
+    if (n >= 8 && n < 16)
+        return span_halves(s, n, least);
+    for (; n >= 16 && i < n; i += 16) {
+        size_t at = i < n - 16 ? i : n - 16;
+        unsigned found = rota__http_outside_16(s + at, least);
+        if (found != 0)
+            return at + (unsigned)__builtin_ctz(found);
+    }
+#else
+    for (; n >= 8 && i < n; i += 8) {
+        size_t at = i < n - 8 ? i : n - 8;
+        uint64_t found = rota__http_outside_8(s + at, least);
+        if (found != 0)
+            return at + (unsigned)__builtin_ctzll(found) / 8;
+    }
+#endif
+    while (i < n && (unsigned char)s[i] >= least && s[i] != 0x7f)
+        i++;
+    return i < n ? i : n;
+}
+
 /* ---- texts ---- */
 
 bool rota__http_all(const char *s, unsigned class) {

@@ -4,7 +4,7 @@
  *                ^ head_at                            ^ base ^ first           ^ end
  *
  * Invariant: nothing is written between head_at and base while a message is looked at, except by
- * rota__http_wire_begin_body, before anybody has pointers into it. */
+ * rota__http_wire_expect_body, before anybody has pointers into it. */
 #include "adapters/http/wire.h"
 
 #include <stdlib.h>
@@ -43,7 +43,7 @@ ssize_t rota__http_wire_fill(struct rota__http_wire *w, int64_t limit) {
     return r;
 }
 
-int rota__http_wire_begin_body(struct rota__http_wire *w, bool answers_head, uint64_t max) {
+int rota__http_wire_expect_body(struct rota__http_wire *w, bool answers_head, uint64_t max) {
     w->base = w->first = w->head_at + w->head.n;
     int rc = rota__http_body_init(&w->body, &w->head, answers_head, max);
     w->error = 0;
@@ -189,8 +189,6 @@ int rota__http_wire_put(struct rota__http_wire *w, const void *bytes, size_t n) 
     w->out_n += n;
     return 0;
 }
-
-int rota__http_refused(void) { return rota_cancelled(NULL, NULL) ? rota_yield() : 0; }
 
 /* ---- memory, and what may be sent --------------------------------------------------------------- */
 

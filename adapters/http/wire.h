@@ -32,7 +32,17 @@ ssize_t rota__http_wire_fill(struct rota__http_wire *w, int64_t limit);
 
 /* The head at head_at is complete: what follows is the body. Moves it all to the buffer's beginning when little room is
  * left for the body. */
-int rota__http_wire_begin_body(struct rota__http_wire *w, bool answers_head, uint64_t max);
+int rota__http_wire_expect_body(struct rota__http_wire *w, bool answers_head, uint64_t max);
+static inline int rota__http_wire_begin_body(struct rota__http_wire *w, bool answers_head, uint64_t max) {
+    const struct rota__http_head *h = &w->head;
+    if (!h->request || h->chunked || h->has_length)
+        return rota__http_wire_expect_body(w, answers_head, max);
+    w->base = w->first = w->head_at + h->n; /* most requests have none */
+    w->body = (struct rota__http_body){ .framing = HTTP_NO_BODY, .done = true, .max = max };
+    w->error = 0;
+    w->why = NULL;
+    return 0;
+}
 
 /* (S) As rota_http_read. */
 ssize_t rota__http_wire_read(struct rota__http_wire *w, void *buf, size_t n, int64_t limit);
@@ -46,7 +56,7 @@ int rota__http_wire_flush_first(struct rota__http_wire *w);
 
 /* (S) -ECANCELED inside a cancelled or expired scope, else 0 at once: for calls that may find what they need in a buffer,
  * and would then not notice. */
-int rota__http_refused(void);
+static inline int rota__http_refused(void) { return rota_cancelled(NULL, NULL) ? rota_yield() : 0; }
 
 /* The allocator of an options struct, or malloc. */
 rota_allocator rota__http_allocator(const rota_allocator *wanted);
