@@ -204,7 +204,7 @@ bool rota_scope_expired(const rota_scope *scope) { return scope && scope->flags_
 
 bool rota_scope_cancelled(const rota_scope *scope) { return scope && scope->flags_ & ROTA__SCOPE_CANCELLED; }
 
-static __attribute__((noinline)) bool cancelled(const char **reason, rota_at *at, const void *frame) {
+static ROTA__APART bool cancelled(const char **reason, rota_at *at, const void *frame) {
     rota_task *task = rota__current ? rota__current->running : NULL;
     if (task && task->depth)
         rota__scope_repair(task, NULL, frame);
@@ -234,7 +234,7 @@ static __attribute__((noinline)) bool cancelled(const char **reason, rota_at *at
 bool rota_cancelled(const char **reason, rota_at *at) {
     const rota_loop *loop = rota__current;
     const rota_task *task = loop ? loop->running : NULL;
-    if (!reason && !at && task && !task->depth && loop->now < task->due)
+    if (!ROTA__FOR_SIZE && !reason && !at && task && !task->depth && loop->now < task->due)
         return false;
     return cancelled(reason, at, __builtin_dwarf_cfa());
 }

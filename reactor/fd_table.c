@@ -304,7 +304,7 @@ static void rebuild(rota_loop *loop) {
 }
 
 /* Out of line, so that what is usual, a reader alone, ends in a jump to it and saves no registers. */
-static __attribute__((noinline)) void tell_both(rota_loop *loop, struct rota__fd *slot, unsigned ready) {
+static ROTA__APART void tell_both(rota_loop *loop, struct rota__fd *slot, unsigned ready) {
     uint32_t generation = slot->generation;
     rota_watcher *w = slot->reader;
     unsigned news = w ? wanted(w, ready) : 0;
