@@ -30,7 +30,7 @@
 #include "coro/nap.h"
 
 enum { LOOP_THREADS = 4, ABANDONED_FACTOR = 4, QUEUE_DEFAULT = 1024, NAME_SIZE = 16 };
-enum { MOST_HELD = 256, CACHE_LINE = 64, AHEAD = 8 };
+enum { MOST_HELD = 256, CACHE_LINE = 64, AHEAD = 16 };
 
 struct thread;
 
@@ -170,6 +170,12 @@ static void wait_for_end(rota_executor *e) {
 
 /* ---- lists ---- */
 
+/* The line that threads touch; the one before it is the task's own. */
+static inline __attribute__((always_inline)) void fetch_ahead(const struct job *job) {
+    if (job->ahead)
+        __builtin_prefetch(&job->ahead->next, 1);
+}
+
 static void jobs_init(struct jobs *list) { *list = (struct jobs){ .last = &list->first }; }
 
 static void jobs_add(struct jobs *list, struct job *job) {
@@ -293,7 +299,7 @@ static bool take_job(rota_executor *e, struct thread *t) {
         t->destroy = job->offload->destroy;
         t->discard = job->offload->discard;
     }
-    __builtin_prefetch(job->ahead, 1);
+    fetch_ahead(job);
     return true;
 }
 
@@ -429,7 +435,7 @@ static void deliver(rota_ready *ready) {
     unlock(port->executor);
     for (struct job *next; job; job = next) {
         next = job->next;
-        __builtin_prefetch(job->ahead, 1);
+        fetch_ahead(job);
         job->over = true;
         (void)rota__wake(job->task, 0);
     }

@@ -363,7 +363,8 @@ static inline __attribute__((always_inline)) rota_task *joined_by(const rota_tas
                                                                   intptr_t outcome) {
     const struct rota__runner *runner = task->runner;
     const struct rota__wait *wait = task->future.waiters_;
-    if (ROTA__FOR_SIZE || !wait || wait->leave != rota__join_leave || wait->next || task->flags != ROTA__TASK_HANDLE ||
+    const unsigned usual = ROTA__TASK_HANDLE | ROTA__TASK_OBSERVED;
+    if (ROTA__FOR_SIZE || !wait || wait->leave != rota__join_leave || wait->next || (task->flags | usual) != usual ||
         task->group || task->depth || task->future.callbacks_ || ((uintptr_t)runner->held | (uintptr_t)runner->locals) ||
         loop->watched || outcome == -ECANCELED)
         return NULL;
@@ -380,6 +381,8 @@ static inline __attribute__((always_inline)) void end_joined(rota_task *task, ro
     task->future.state_ = ROTA__FUTURE_SET;
     task->future.value_ = outcome;
     task->future.waiters_ = NULL;
+    if (runner->result)
+        *runner->result = outcome;
     joiner->woken = rota__two_channels(0, outcome, rota_ptr(joiner->wait->value));
     joiner->wait = NULL;
     task->state = ROTA__TASK_FREE;
