@@ -54,7 +54,7 @@ static int wait_for(struct call *call) {
         rc = rota__park(&call->wait, ROTA_FOREVER);
         if (rc == 0 && !call->watcher.state_)
             rc = -EBADF;
-        rota__unwatch(rota__turning, &call->watcher);
+        leave_fd(&call->wait);
     }
     return rc;
 }
@@ -90,10 +90,10 @@ static int ready_now(struct call *call) {
     if (p.fd < 0)
         return -EBADF; /* poll would skip it */
     int rc = rota__result(poll(&p, 1, 0));
-    if (p.revents & POLLNVAL)
-        return -EBADF;
     if (rc <= 0)
         return rc < 0 ? rc : -EAGAIN;
+    if (p.revents & POLLNVAL)
+        return -EBADF;
     return (int)rota__readiness((unsigned)p.revents, (unsigned)p.events);
 }
 
@@ -104,18 +104,24 @@ static int ready_now(struct call *call) {
  * same: read(2) does not. What is not ready may be the wrong end of a pipe, which never will be: a call without a vector
  * transfers nothing, but says so (-EBADF; readv(2) of Linux looks at the mode first). */
 static int transfer(struct call *call) {
-    int fd = call->watcher.fd, writes = call->watcher.events == ROTA_WRITE, r = -ENOTSOCK, ready = 0;
+    int writes = call->watcher.events == ROTA_WRITE, r = -ENOTSOCK, ready = 0;
     if (writes)
-        r = rota__result((int)send(fd, call->data.iov_base, call->data.iov_len, MSG_DONTWAIT | MSG_NOSIGNAL));
+        r = rota__result((int)send(call->watcher.fd, call->data.iov_base, call->data.iov_len,
+                                   MSG_DONTWAIT | MSG_NOSIGNAL));
     else if (call->data.iov_len)
-        r = rota__result((int)recv(fd, call->data.iov_base, call->data.iov_len, MSG_DONTWAIT));
+        r = rota__result((int)recv(call->watcher.fd, call->data.iov_base, call->data.iov_len, MSG_DONTWAIT));
     if (r != -ENOTSOCK)
         return r;
     if (call->data.iov_len)
         ready = ready_now(call);
-    if (writes && call->data.iov_len > PIPE_BUF)
-        call->data.iov_len = PIPE_BUF;
-    r = rota__result((int)(writes ? writev : readv)(fd, &call->data, ready >= 0));
+    if (writes) {
+        if (call->data.iov_len > PIPE_BUF)
+            call->data.iov_len = PIPE_BUF;
+        r = (int)writev(call->watcher.fd, &call->data, ready >= 0);
+    } else {
+        r = (int)readv(call->watcher.fd, &call->data, ready >= 0);
+    }
+    r = rota__result(r);
     return ready < 0 && r == 0 ? ready : r;
 }
 

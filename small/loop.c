@@ -84,15 +84,16 @@ static void run_ready(rota_loop *loop) {
     }
 }
 
-static bool is_alive(const rota_loop *loop) { return loop->ready_ || loop->timers_ || loop->watchers_; }
+/* Is there something that may make it ready later? */
+static bool is_waiting(const rota_loop *loop) { return loop->timers_ || loop->watchers_; }
 
 /* In the kernel's milliseconds, rounded up: rounding down would find a timer not yet due, and spin until it is. */
-static int64_t milliseconds(int64_t ns) { return ns <= 0 ? 0 : (ns - 1) / ROTA_MS + 1; }
+static int64_t milliseconds(int64_t ns) { return (int64_t)(((uint64_t)(ns > 0 ? ns : 0) + ROTA_MS - 1) / ROTA_MS); }
 
 /* How long the kernel may wait. */
 static int poll_timeout(rota_loop *loop, int wait_ms) {
     int64_t now = rota__clock(loop);
-    if (loop->stop_ || loop->ready_ || !is_alive(loop))
+    if (loop->stop_ || loop->ready_ || !is_waiting(loop))
         return 0;
     if (loop->timers_) {
         int64_t left = milliseconds(loop->memory_.timers[0]->deadline_ - now);
@@ -102,9 +103,8 @@ static int poll_timeout(rota_loop *loop, int wait_ms) {
     return wait_ms;
 }
 
+/* Of a loop that is not closed: nobody can close it between two turns of rota_loop_run. */
 static int turn(rota_loop *loop, int wait_ms) {
-    if (!rota__usable(loop, loop))
-        return rota__refuse(loop);
     if (rota__turning)
         return -EBUSY;
     rota__turning = loop;
@@ -120,21 +120,25 @@ static int turn(rota_loop *loop, int wait_ms) {
 }
 
 int rota_loop_turn(rota_loop *loop, int64_t wait_ns) {
+    if (!rota__usable(loop, loop))
+        return rota__refuse(loop);
     int rc = turn(loop, (int)milliseconds(wait_ns < LONGEST_WAIT ? wait_ns : LONGEST_WAIT));
     if (rc < 0)
         return rc;
     loop->stop_ = false;
-    return is_alive(loop);
+    return loop->ready_ || is_waiting(loop);
 }
 
 int rota_loop_run(rota_loop *loop) {
     int rc;
+    if (!rota__usable(loop, loop))
+        return rota__refuse(loop);
     while ((rc = turn(loop, INT_MAX)) == 0) {
         if (loop->stop_) {
             loop->stop_ = false;
             break;
         }
-        if (!is_alive(loop))
+        if (!loop->ready_ && !is_waiting(loop))
             return loop->live_ ? -EDEADLK : 0;
     }
     return rc;
@@ -156,8 +160,8 @@ int rota_loop_new(rota_loop **out, const rota_loop_options *opt) {
     if (!opt || !opt->loop || !opt->fds || !opt->timers)
         return -EINVAL;
     rota_loop *loop = opt->loop;
-    memset(loop, 0, sizeof *loop);
     loop->memory_ = *opt;
+    memset((char *)loop + sizeof loop->memory_, 0, sizeof *loop - sizeof loop->memory_);
     loop->epoll_ = rota__result(epoll_create1(EPOLL_CLOEXEC));
     if (loop->epoll_ < 0) {
         loop->closed_ = ESHUTDOWN; /* as the one whose memory it was */

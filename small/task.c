@@ -55,9 +55,8 @@ static int switch_away(void) {
     return rota__context_switch(&self->context, loop->context_, 0);
 }
 
-/* Not inlined: it is long, and called in three places. */
-static __attribute__((noinline)) void make_ready(rota_task *task, int woken) {
-    task->woken = woken;
+/* Not inlined: it is long, and called in three places. What it is woken with is there already. */
+static __attribute__((noinline)) void make_ready(rota_task *task) {
     task->fast = ROTA__FAST_CALLS;
     task->ready.run_ = run_from_loop;
     rota__ring_push(&rota__loop_of(task)->ready_, &task->ready.link_);
@@ -134,8 +133,9 @@ int rota__park(struct rota__wait *wait, int64_t until) {
 
 void rota__wake(rota_task *task, int value) {
     task->wait = NULL;
+    task->woken = value;
     rota__timer_disarm(rota__loop_of(task), &task->timer);
-    make_ready(task, value);
+    make_ready(task);
 }
 
 int rota__spend(int cost) {
@@ -144,7 +144,8 @@ int rota__spend(int cost) {
     self->fast = (int8_t)left;
     if (left > 0)
         return 0;
-    make_ready(self, 0);
+    self->woken = 0;
+    make_ready(self);
     return switch_away();
 }
 
@@ -257,8 +258,11 @@ static rota_task *take_block(rota_loop *loop) {
 }
 
 /* Makes it a task of the loop: all that holds before its first step, but for its stack and deadline. Field by field,
- * since a call of memset would have spawn keep its arguments in saved registers. */
-static void enlist(rota_loop *loop, rota_task *task, rota_fn *fn, const rota_spawn_options *opt, bool handle) {
+ * since a call of memset would have start keep its arguments in saved registers; and the options are read first,
+ * because for all that a compiler knows they lie in the task. */
+static void enlist(rota_loop *loop, rota_task *task, rota_fn *fn, const rota_spawn_options *opt) {
+    int64_t timeout = opt->timeout;
+    intptr_t result = (intptr_t)opt->result;
     loop->memory_.n_timers--;
     loop->live_++;
     loop->drain_ = drain;
@@ -269,24 +273,16 @@ static void enlist(rota_loop *loop, rota_task *task, rota_fn *fn, const rota_spa
     task->timer.arg = loop;
     task->scope = &task->root;
     task->root.outer_ = NULL;
+    task->root.deadline_ = timeout; /* from now, until prepare */
     task->root.flags_ = loop->shut_;
     task->future.waiters_ = NULL;
-    task->future.value_ = (intptr_t)opt->result;
+    task->future.value_ = result;
+    task->woken = 0;
     task->state = ROTA__TASK_LIVE;
-    task->handle = handle;
+    task->handle = false;
     task->stops = false;
+    task->fast = 0;
     *canary_of(loop, task) = task;
-}
-
-/* The copy of its argument lies below its block, and its stack below that. */
-static void prepare(rota_task *task, void *arg, const rota_spawn_options *opt) {
-    void *top = task;
-    if (opt->arg_size)
-        arg = top = memcpy((char *)task - ((opt->arg_size + 15) & ~(size_t)15), arg, opt->arg_size);
-    task->context = rota__context_make(top, run_task, arg);
-    task->root.deadline_ = opt->timeout < 0 ? 0 : opt->timeout ? rota__after(opt->timeout) : ROTA_FOREVER;
-    rota__due_changed(task);
-    make_ready(task, 0);
 }
 
 /* What is wrong with a spawn; 0: nothing. */
@@ -302,18 +298,40 @@ static inline __attribute__((always_inline)) int refusal(const rota_loop *loop, 
     return loop->memory_.n_timers ? 0 : -ENOMEM;
 }
 
-/* The handle is written last: it may lie in the argument, whose copy is of what the caller has put there. */
+/* Its stack lies below `top`. */
+static void prepare(rota_task *task, void *top, void *arg) {
+    task->context = rota__context_make(top, run_task, arg);
+    int64_t timeout = task->root.deadline_;
+    task->root.deadline_ = timeout < 0 ? 0 : timeout ? rota__after(timeout) : ROTA_FOREVER;
+    rota__due_changed(task);
+    make_ready(task);
+}
+
+/* A spawn that has nothing wrong with it; 0. The copy of its argument lies below its block, and is made before the
+ * handle is written, which may lie in the argument: copied is what the caller has put there. Not inlined: refusals need
+ * none of the registers that are saved here. */
+static __attribute__((noinline)) int start(rota_task **out, rota_fn *fn, void *arg, const rota_spawn_options *opt,
+                                           rota_loop *loop) {
+    rota_task *task = take_block(loop);
+    enlist(loop, task, fn, opt);
+    void *top = task;
+    if (opt->arg_size)
+        arg = top = memcpy((char *)task - ((opt->arg_size + 15) & ~(size_t)15), arg, opt->arg_size);
+    if (out) {
+        task->handle = true;
+        *out = task;
+    }
+    prepare(task, top, arg);
+    return 0;
+}
+
 static int spawn(rota_task **out, rota_fn *fn, void *arg, const rota_spawn_options *opt, rota_loop *loop) {
-    rota_task *task = NULL;
     opt = opt ? opt : &nothing.options;
     int rc = refusal(loop, fn, arg, opt);
-    if (rc == 0) {
-        task = take_block(loop);
-        enlist(loop, task, fn, opt, out);
-        prepare(task, arg, opt);
-    }
+    if (rc == 0)
+        return start(out, fn, arg, opt, loop);
     if (out)
-        *out = task;
+        *out = NULL;
     return rc;
 }
 

@@ -38,10 +38,10 @@ struct rota_task {
     struct rota__level root;
     rota_future future;                      /* of its outcome; value_ is where to write that, until there is one */
     int woken;                               /* what park returns */
-    int8_t fast;                             /* what rota__spend may still take */
     uint8_t state;                           /* ROTA__TASK_* */
     bool handle;                             /* somebody holds one */
     bool stops;                              /* the loop stops when it has ended */
+    int8_t fast;                             /* what rota__spend may still take */
 };
 
 enum { ROTA__FAST_CALLS = 64, ROTA__FAST = 1, ROTA__REFUSAL = 8 };

@@ -10,12 +10,10 @@
  */
 #include "small/small.h"
 
-/* A difference cannot overflow: no deadline is negative. */
+/* One that was started before the other counts as a nanosecond earlier: that decides between equal deadlines, and
+ * nothing else. It cannot overflow: no deadline is negative. */
 static bool before(const rota_timer *a, const rota_timer *b) {
-    int64_t difference = a->deadline_ - b->deadline_;
-    if (difference == 0)
-        difference = (int32_t)(a->order_ - b->order_);
-    return difference < 0;
+    return a->deadline_ - ((a->order_ - b->order_) >> 31) < b->deadline_;
 }
 
 static void put(rota_timer **heap, unsigned place, rota_timer *timer) {
@@ -53,12 +51,17 @@ void rota__timer_disarm(rota_loop *loop, rota_timer *timer) {
     (void)settle(loop, last);
 }
 
-int rota__timer_arm(rota_loop *loop, rota_timer *timer, int64_t when) {
+/* A timer that has a place. */
+static __attribute__((noinline)) int set(rota_loop *loop, rota_timer *timer, int64_t when) {
     timer->deadline_ = when > loop->floor_ ? when : loop->floor_;
     timer->order_ = loop->sequence_++;
+    return settle(loop, timer);
+}
+
+int rota__timer_arm(rota_loop *loop, rota_timer *timer, int64_t when) {
     if (!timer->place_)
         timer->place_ = ++loop->timers_;
-    return settle(loop, timer);
+    return set(loop, timer, when);
 }
 
 void rota__timers_fire(rota_loop *loop) {
@@ -89,8 +92,9 @@ int rota_timer_start_at(rota_loop *loop, rota_timer *timer, int64_t when) {
         if (!loop->memory_.n_timers)
             return -ENOMEM;
         loop->memory_.n_timers--;
+        timer->place_ = ++loop->timers_;
     }
-    return rota__timer_arm(loop, timer, when);
+    return set(loop, timer, when);
 }
 
 /* The clock is read: counting from the turn's time would fire early after a callback that worked long. */
