@@ -667,7 +667,7 @@ static inline int find_port(rota_loop *loop, rota_executor *e, struct rota__port
 
 /* ---- the calls ---- */
 
-/* In line where speed counts: each frame less between a task and where it stops is two cache lines less when it goes on. */
+/* In line where speed counts: a frame less between a task and where it stops is two cache lines less when it goes on. */
 static inline __attribute__((always_inline)) int offload_here(rota_task *task, struct rota__offload *offload,
                                                               intptr_t *value) {
     struct rota__port *port;

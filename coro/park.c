@@ -365,8 +365,8 @@ static inline __attribute__((always_inline)) rota_task *joined_by(const rota_tas
     const struct rota__wait *wait = task->future.waiters_;
     const unsigned usual = ROTA__TASK_HANDLE | ROTA__TASK_OBSERVED;
     if (ROTA__FOR_SIZE || !wait || wait->leave != rota__join_leave || wait->next || (task->flags | usual) != usual ||
-        task->group || task->depth || task->future.callbacks_ || ((uintptr_t)runner->held | (uintptr_t)runner->locals) ||
-        loop->watched || outcome == -ECANCELED)
+        task->group || task->depth || task->future.callbacks_ || runner->held || runner->locals || loop->watched ||
+        outcome == -ECANCELED)
         return NULL;
     const struct rota__tasks *tasks = rota__tasks_of(loop);
     bool is_usual = wait->task->loop == loop && !(wait->task->flags & ROTA__TASK_TIMED) &&

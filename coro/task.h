@@ -155,8 +155,8 @@ struct rota__tasks {
     ROTA__SANITIZE_FIBER adopted_fiber;   /* the tools that watch, the memory is the caller's again */
 };
 
-/* Tasks in no group are in no list, which each spawn and each end would have to keep, and are found by looking at all blocks:
- * where a loop is cancelled, or reports what hangs. Blocks that have not been used again: the newest first. */
+/* Tasks in no group are in no list, which each spawn and each end would have to keep: where a loop is cancelled they
+ * are found by looking at all blocks. */
 static inline bool rota__task_is_free(const rota_task *task) {
     return task->state == ROTA__TASK_LIVE && !task->group;
 }

@@ -232,6 +232,22 @@ Task_test(task, release_while_somebody_awaits) {
     return 0;
 }
 
+static intptr_t count_up(void *counter) { return ++*(int *)counter; }
+
+Task_test(task, joiner_runs_behind_what_is_ready) {
+    rota_task *first, *second;
+    int ended = 0;
+    intptr_t v = 0;
+    cr_expect_eq(rota_spawn(&first, count_up, &ended, NULL), 0);
+    cr_expect_eq(rota_spawn(&second, count_up, &ended, NULL), 0);
+    cr_expect_eq(rota_join(first, &v), 0);
+    cr_expect_eq(v, 1);
+    cr_expect_eq(ended, 2);
+    cr_expect_eq(rota_join(second, &v), 0);
+    cr_expect_eq(v, 2);
+    return 0;
+}
+
 Task_test(task, debug_mode_uses_control_blocks_again_last) { /* A16 */
     rota_task *first, *t;
     cr_expect_eq(rota_spawn(&first, return_arg, NULL, NULL), 0);
