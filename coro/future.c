@@ -20,7 +20,7 @@ void rota_future_init(rota_future *future) {
 /* ---- setting ---- */
 
 /* ROTA__FUTURE_WANTED when one of them will look at the value, _JOINED when one of them was in rota_join. */
-static unsigned wake_all(rota_future *future, intptr_t woken, intptr_t value) {
+static inline __attribute__((always_inline)) unsigned wake_all(rota_future *future, intptr_t woken, intptr_t value) {
     struct rota__wait *wait;
     unsigned told = 0;
     while ((wait = future->waiters_)) {

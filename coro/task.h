@@ -187,7 +187,7 @@ static inline __attribute__((always_inline)) int rota__enter_inline(rota_task **
     if (__builtin_expect(!loop || !loop->running, 0))
         return -EPERM;
     rota_task *self = *task = loop->running;
-    if (frame && __builtin_expect(self->depth, 0))
+    if (__builtin_expect(self->depth, 0))
         rota__scope_repair(self, NULL, frame);
     if (__builtin_expect(loop->now >= self->due, 0))
         return rota__refuse(self);
@@ -206,7 +206,13 @@ static inline __attribute__((always_inline)) int rota__enter(rota_task **task) {
 }
 
 /* The same where the public call around has left forgotten scopes: by rota__leave_forgotten or rota__enter. */
-static inline int rota__enter_again(rota_task **task) { return rota__enter_from(task, NULL); }
+static inline int rota__enter_again(rota_task **task) {
+    rota_loop *loop = rota__current;
+    if (__builtin_expect(!loop || !loop->running, 0))
+        return -EPERM;
+    rota_task *self = *task = loop->running;
+    return __builtin_expect(loop->now >= self->due, 0) ? rota__refuse(self) : 0;
+}
 
 /* First thing in a public call that is made of others: they only know its frame, not its caller's. */
 static inline __attribute__((always_inline)) void rota__leave_forgotten(void) {
