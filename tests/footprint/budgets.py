@@ -25,8 +25,8 @@ REACTOR = '''env fd_table inbox loop memory poller_epoll pollers precise quiet r
 CORO = 'fd future local name park report run scope stack task trace'.split()
 PROGRAMS = {   # reactor/, coro/; x86-64, AArch64
     'full': (REACTOR + ['poller_poll', 'strerror', 'sys_file', 'trace_file'],
-             CORO + ['describe', 'error_text', 'graph', 'overflow'], (46070, 52400)),
-    'trimmed': (REACTOR + ['trace_file_off'], CORO + ['overflow_off', 'report_brief'], (35330, 40400)),
+             CORO + ['describe', 'error_text', 'graph', 'overflow'], (43030, 48980)),
+    'trimmed': (REACTOR + ['trace_file_off'], CORO + ['overflow_off', 'report_brief'], (32530, 37200)),
 }
 FLAGS = ['-std=gnu11', '-D_GNU_SOURCE', '-DNDEBUG', '-Os', '-fPIC', '-ffunction-sections', '-fdata-sections',
          '-fvisibility=hidden', '-I' + os.path.dirname(os.path.dirname(config)), '-I' + source,
