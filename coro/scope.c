@@ -128,6 +128,8 @@ int rota__refuse(rota_task *task) {
 
 int rota__enter_called(rota_task **task, const void *frame) { return rota__enter_inline(task, frame); }
 
+void rota__leave_forgotten_called(const void *frame) { rota__leave_forgotten_inline(frame); }
+
 /* ---- repairing ---- */
 
 /* Somebody has begun scopes, and so has set the table. */

@@ -215,10 +215,19 @@ static inline int rota__enter_again(rota_task **task) {
 }
 
 /* First thing in a public call that is made of others: they only know its frame, not its caller's. */
-static inline __attribute__((always_inline)) void rota__leave_forgotten(void) {
+static inline __attribute__((always_inline)) void rota__leave_forgotten_inline(const void *frame) {
     rota_task *self = rota__current ? rota__current->running : NULL;
     if (self && __builtin_expect(self->depth, 0))
-        rota__scope_repair(self, NULL, __builtin_dwarf_cfa());
+        rota__scope_repair(self, NULL, frame);
+}
+
+void rota__leave_forgotten_called(const void *frame);    /* as rota__enter_called */
+
+static inline __attribute__((always_inline)) void rota__leave_forgotten(void) {
+    if (ROTA__FOR_SIZE)
+        rota__leave_forgotten_called(__builtin_dwarf_cfa());
+    else
+        rota__leave_forgotten_inline(__builtin_dwarf_cfa());
 }
 
 /* Suspends the caller on `wait`: all fields set (until: ROTA_FOREVER if none) but task; queued by the caller
