@@ -296,5 +296,5 @@ size_t rota__stack_minimum(void) { return 960; }
 
 int rota__stack_class_of(const struct rota__stack_pool *pool, size_t size) {
     int i = class_of(size ? size : ROTA__STACK_DEFAULT, pool->page);
-    return i < ROTA__STACK_CLASSES ? i : -1;
+    return i < ROTA__STACK_CLASSES ? i : ROTA__STACK_NO_CLASS;
 }

@@ -31,7 +31,8 @@ struct rota__stack {
 };
 enum {
     ROTA__STACK_ADOPTED = -1,  /* the caller's memory */
-    ROTA__STACK_ALONE = -2     /* mapped alone: for a raw coroutine, or larger than any class */
+    ROTA__STACK_ALONE = -2,    /* mapped alone: for a raw coroutine, or larger than any class */
+    ROTA__STACK_NO_CLASS = -3  /* no stack's: what rota__stack_class_of says of a size that is larger than any */
 };
 
 struct rota__stack_slab;
@@ -57,7 +58,7 @@ void rota__stack_pool_free(struct rota__stack_pool *pool);
  * space), -ENOMEM. Never fails for want of memory when the class has a free stack. */
 int rota__stack_get(struct rota__stack_pool *pool, size_t size, struct rota__stack *stack);
 
-/* The class that rota__stack_get takes such a stack from; -1: larger than any. */
+/* The class that rota__stack_get takes such a stack from; ROTA__STACK_NO_CLASS: larger than any. */
 int rota__stack_class_of(const struct rota__stack_pool *pool, size_t size);
 
 /* Gives it back; never fails. What was written on it may be kept until it is used again. Not while standing on it.

@@ -619,3 +619,41 @@ static void in_a_pair(rota_fn *fn) {
 
 Test(regress, trying_and_yielding_by_turns) { in_a_pair(tries_and_yields); }
 Test(regress, trying_to_write_and_yielding_by_turns) { in_a_pair(tries_to_write_and_yields); }
+
+/* ---- an overrun of the caller's stack, reported; stacks by default larger than any class: the end of that task, joined,
+ * took its stack for one of the default class, and wrote before the lists of idle ones ---- */
+
+static intptr_t overruns(void *stack) {
+    memset(stack, 0x55, 64);
+    cr_expect_eq(rota_sleep(1), 0);
+    return 1;
+}
+
+static intptr_t joins_overrunning_tasks(void *arg) {
+    static _Alignas(16) unsigned char stack[256 * 1024];
+    (void)arg;
+    for (int i = 0; i < 3; i++) {
+        rota_task *task;
+        intptr_t value = 0;
+        rota_spawn_options opt = { .stack = stack, .stack_size = sizeof stack };
+        cr_assert_eq(rota_spawn(&task, overruns, stack, &opt), 0);
+        cr_expect_eq(rota_join(task, &value), 0);
+        cr_expect_eq(value, 1);
+    }
+    rota_task *task;
+    cr_assert_eq(rota_spawn(&task, overruns, stack, NULL), 0); /* which writes where it may, this time */
+    return rota_join(task, NULL);
+}
+
+static int overflow_reports;
+
+static void count_overflows(void *ctx, const rota_report *report) {
+    (void)ctx;
+    overflow_reports += report->kind == ROTA_REPORT_STACK;
+}
+
+Test(regress, an_overrun_where_stacks_are_larger_than_any_class) {
+    rota_loop_options opt = { .stack_size = 64 << 20, .report = count_overflows, .virtual_clock = true };
+    cr_expect_eq(rota_run(joins_overrunning_tasks, NULL, NULL, &opt), 0);
+    cr_expect_eq(overflow_reports, 3);
+}
