@@ -51,6 +51,12 @@ static rota_loop *loop_of(const rota_future *future) {
     return future->waiters_ ? future->waiters_->task->loop : future->callbacks_ ? future->callbacks_->loop_ : NULL;
 }
 
+/* A task's future was set or closed by hand: those who were in rota_join have let go of the handle. */
+static void let_go(rota_future *future, unsigned told) {
+    if (told & ROTA__FUTURE_JOINED)
+        rota_task_release(rota__container_of(future, rota_task, future));
+}
+
 int rota_future_set(rota_future *future, intptr_t value) {
     if (!future)
         return -EINVAL;
@@ -60,7 +66,7 @@ int rota_future_set(rota_future *future, intptr_t value) {
     int rc = loop ? rota__loop_check(loop) : 0;
     if (rc < 0)
         return rc;
-    (void)rota__future_resolve(future, value);
+    let_go(future, rota__future_resolve(future, value));
     return 0;
 }
 
@@ -72,7 +78,7 @@ int rota_future_close(rota_future *future) {
     if (rc < 0)
         return rc;
     future->state_ = ROTA__FUTURE_CLOSED;
-    (void)wake_all(future, -ESHUTDOWN, -ESHUTDOWN);
+    let_go(future, wake_all(future, -ESHUTDOWN, -ESHUTDOWN));
     if (future->callbacks_)
         rota__callbacks_close(future);
     return 0;

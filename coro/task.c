@@ -658,6 +658,10 @@ static __attribute__((noinline)) int join_slowly(rota_task *task, intptr_t *resu
     intptr_t value = 0;
     uint64_t number = 0;
     int rc = look_at(task, &self, &value, &number, frame);
+    if (rc == IS_LIVE && task->future.state_ == ROTA__FUTURE_CLOSED)
+        rc = -ESHUTDOWN;
+    if (rc == IS_LIVE && !rota__may_join(self, task->future.waiters_))
+        rc = -EPERM;
     if (rc == IS_LIVE)
         return rota__future_wait(self, &task->future, result, rota__join_leave);
     if (number && task->number == number)

@@ -657,3 +657,54 @@ Test(regress, an_overrun_where_stacks_are_larger_than_any_class) {
     cr_expect_eq(rota_run(joins_overrunning_tasks, NULL, NULL, &opt), 0);
     cr_expect_eq(overflow_reports, 3);
 }
+
+/* ---- a task's future closed or set by hand: who joined the task, or came to join it, kept the handle ---- */
+
+static rota_task *joined;
+
+static intptr_t closes_it(void *arg) {
+    (void)arg;
+    return rota_future_close(rota_task_future(joined));
+}
+
+static intptr_t sets_it(void *arg) {
+    (void)arg;
+    return rota_future_set(rota_task_future(joined), 7);
+}
+
+static intptr_t sleeps_a_second(void *arg) {
+    (void)arg;
+    return rota_sleep(ROTA_S);
+}
+
+static intptr_t joins_what_is_settled(void *how) {
+    rota_fn *const *settles = how;
+    intptr_t value = 0;
+    cr_expect_eq(rota_spawn(&joined, sleeps_a_second, NULL, NULL), 0);
+    uint64_t number = rota_task_number(joined);
+    cr_expect_eq(rota_spawn(NULL, *settles, NULL, NULL), 0);
+    int rc = rota_join(joined, &value);
+    cr_expect_eq(value, *settles == sets_it ? 7 : -ESHUTDOWN);
+    cr_expect_eq(rota_sleep(2 * ROTA_S), 0);
+    cr_expect_neq(rota_task_number(joined), number, "the handle is gone, and the task with it");
+    return rc;
+}
+
+static intptr_t joins_what_was_closed(void *arg) {
+    (void)arg;
+    cr_expect_eq(rota_spawn(&joined, sleeps_a_second, NULL, NULL), 0);
+    uint64_t number = rota_task_number(joined);
+    cr_expect_eq(rota_future_close(rota_task_future(joined)), 0);
+    cr_expect_eq(rota_join(joined, NULL), -ESHUTDOWN);
+    cr_expect_eq(rota_sleep(2 * ROTA_S), 0);
+    cr_expect_neq(rota_task_number(joined), number);
+    return 0;
+}
+
+Test(regress, a_join_lets_go_of_the_handle_when_the_future_is_settled_by_hand) {
+    static rota_fn *const closes = closes_it, *const sets = sets_it;
+    rota_loop_options opt = { .virtual_clock = true };
+    cr_expect_eq(rota_run(joins_what_is_settled, (void *)(uintptr_t)&closes, NULL, &opt), -ESHUTDOWN);
+    cr_expect_eq(rota_run(joins_what_is_settled, (void *)(uintptr_t)&sets, NULL, &opt), 0);
+    cr_expect_eq(rota_run(joins_what_was_closed, NULL, NULL, &opt), 0);
+}
