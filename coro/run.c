@@ -1,18 +1,25 @@
 /* Programs: running a loop until a task has ended, and rota_run, which is all that main() needs. */
 #include "coro/task.h"
 
-/* Somebody who waits for a task without being one. */
+/* Somebody who waits for a task without being one. The loop is stopped behind all that was ready when the task ended. */
 struct until {
     struct rota__wait wait;
+    rota_soon stop;
     bool waits, done;
 };
+
+static void stop(rota_soon *soon, void *arg) {
+    (void)soon, (void)arg;
+    (void)rota_loop_stop(rota__current);
+}
 
 /* Its future was set; or closed by somebody, which says nothing of the task. */
 static bool ended(struct rota__wait *wait, intptr_t woken) {
     struct until *until = rota__container_of(wait, struct until, wait);
     until->waits = false;
     until->done = woken == 0;
-    wait->task->loop->stop |= until->done;
+    if (until->done)
+        rota__loop_push(wait->task->loop, &until->stop.ready_);
     return until->done;
 }
 
@@ -31,10 +38,12 @@ int rota_loop_run_until(rota_loop *loop, rota_task *task, intptr_t *result) {
         return rota__two_channels(0, task->future.value_, result);
     }
     struct until until = { .wait = { .task = task, .won = ended }, .waits = true };
+    rota_soon_init(&until.stop, stop, NULL);
     rota__wait_push(&task->future.waiters_, &until.wait);
     rc = rota_loop_run(loop);
     if (until.waits)
         rota__wait_remove(&task->future.waiters_, &until.wait);
+    (void)rota_soon_stop(loop, &until.stop);
     if (until.done)
         return rota__two_channels(0, until.wait.value, result);
     return rota__two_channels(rc < 0 ? rc : -ECANCELED, 0, result);

@@ -708,3 +708,28 @@ Test(regress, a_join_lets_go_of_the_handle_when_the_future_is_settled_by_hand) {
     cr_expect_eq(rota_run(joins_what_is_settled, (void *)(uintptr_t)&sets, NULL, &opt), 0);
     cr_expect_eq(rota_run(joins_what_was_closed, NULL, NULL, &opt), 0);
 }
+
+/* ---- what main has made ready runs, however little fits into a turn: the loop was stopped in the middle of its last ---- */
+
+static int ran, ran_cancelled;
+
+static intptr_t notes_its_cancellation(void *arg) {
+    ran++;
+    ran_cancelled += rota_cancelled(NULL, NULL);
+    return (intptr_t)arg;
+}
+
+static intptr_t leaves_much_ready(void *arg) {
+    for (int i = 0; i < 1000; i++)
+        cr_expect_eq(rota_spawn(NULL, notes_its_cancellation, NULL, NULL), 0);
+    return (intptr_t)arg;
+}
+
+Test(regress, what_is_ready_when_main_ends_is_not_cancelled) {
+    for (int debug = 0; debug < 2; debug++) {
+        ran = ran_cancelled = 0;
+        cr_expect_eq(rota_run(leaves_much_ready, NULL, NULL, &(rota_loop_options){ .debug = debug }), 0);
+        cr_expect_eq(ran, 1000);
+        cr_expect_eq(ran_cancelled, 0);
+    }
+}

@@ -89,7 +89,8 @@ Test(trace, a_small_program_is_told_step_by_step) {
         "5 timer", "5 callback begin (a timer)", "5 wake setter#2", "5 callback end (a timer)",
         "5 turn = 1",
         "5 switch in setter#2", "5 wake main#1 by #2", "5 end setter#2 = 3",
-        "5 switch in main#1", "5 end main#1", "5 cancel (the loop closes)", NULL });
+        "5 switch in main#1", "5 end main#1", "5 callback begin (a soon-callback)", "5 callback end (a soon-callback)",
+        "5 cancel (the loop closes)", NULL });
 }
 
 /* ---- what each kind says ---- */
@@ -108,7 +109,7 @@ Test(trace, an_eager_child_runs_before_its_spawner_goes_on) {
     expect_lines((const char *const[]){
         "0 spawn main#1", "0 switch in main#1", "0 spawn child#2 by #1", "0 switch out main#1 (its turn) = 1",
         "0 switch in child#2", "0 end child#2 = 1", "0 switch in main#1", "0 end main#1",
-        "0 cancel (the loop closes)", NULL });
+        "0 callback begin (a soon-callback)", "0 callback end (a soon-callback)", "0 cancel (the loop closes)", NULL });
 }
 
 static intptr_t cancel_one(void *unused) {
@@ -180,7 +181,7 @@ Test(trace, posts_and_callbacks_are_told) {
         "0 post", "0 callback begin (a soon-callback)", "0 callback end (a soon-callback)",
         "1 timer", "1 callback begin (a timer)", "1 wake main#1", "1 callback end (a timer)",
         "1 switch in main#1", "1 end main#1",
-        "1 cancel (the loop closes)", NULL });
+        "1 callback begin (a soon-callback)", "1 callback end (a soon-callback)", "1 cancel (the loop closes)", NULL });
 }
 
 /* ---- setting the hook ---- */

@@ -263,9 +263,9 @@ ROTA_API ROTA_CHECK int rota_yield(void);
 
 /* ---- programs ----------------------------------------------------------------------------------- */
 
-/* For main(): creates a loop, runs fn(arg) as its first task until it ends, cancels what is left and lets
- * it end, closes. Two channels, as rota_future_await. An error of rota_loop_new or rota_spawn, -EBUSY inside
- * a turn, -ECANCELED when rota_loop_stop was called before fn had ended, or -EDEADLK when nothing can ever wake
+/* For main(): creates a loop, runs fn(arg) as its first task until it ends, and what is ready then; cancels what is
+ * left, in no particular order, and lets it end, closes. Two channels, as rota_future_await. An error of
+ * rota_loop_new or rota_spawn, -EBUSY inside a turn, -ECANCELED when rota_loop_stop was called before fn had ended, or -EDEADLK when nothing can ever wake
  * the tasks that are left: a report then names them and what they wait for. opt may be NULL. */
 #define rota_run(...) rota_run_at(ROTA_HERE, __VA_ARGS__)
 #define rota_run_at ROTA_LAYOUT(rota_run_at)
