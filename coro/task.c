@@ -573,6 +573,8 @@ void rota__task_finish(rota_task *task, intptr_t value) {
     rota_loop *loop = task->loop;
     rota_group *group = task->group;
     struct rota__runner *runner = task->runner;
+    if (__builtin_expect(loop->debug, 0))
+        rota__step_end(loop, 0); /* while it is a task still: a hook that is told may spawn */
     if (__builtin_expect(task->depth, 0))
         rota__scope_repair(task, &runner->root, NULL);
     value = rota__scope_convert(&runner->root, value);

@@ -74,6 +74,38 @@ Test(slow, nothing_is_measured_without_debug_mode, .init = set_up, .fini = tear_
     cr_expect_eq(slow_reports, 0);
 }
 
+static intptr_t ends_at_once(void *arg) { return (intptr_t)arg; }
+
+static void spawn_when_told(void *ctx, const rota_report *report) {
+    static intptr_t result;
+    collect(ctx, report);
+    cr_expect_eq(rota_spawn(NULL, ends_at_once, NULL, &(rota_spawn_options){ .result = &result }), 0);
+}
+
+static intptr_t blocks_and_ends(void *arg) {
+    fake_now += *(int64_t *)arg;
+    return 3;
+}
+
+static intptr_t joins_the_culprit(void *arg) {
+    rota_task *task;
+    intptr_t value = 0;
+    cr_expect_eq(rota_spawn(&task, blocks_and_ends, arg, &(rota_spawn_options){ .name = "culprit" }), 0);
+    int rc = rota_join(task, &value);
+    cr_expect_eq(value, 3);
+    return rc;
+}
+
+/* The hook was called when the stack that it ran on was an idle one already, and the spawn took it. */
+Test(slow, a_hook_may_spawn_when_the_last_step_of_a_task_is_reported, .init = set_up, .fini = tear_down) {
+    int64_t ns = ROTA_S;
+    rota_loop_options opt = options(true, 0);
+    opt.report = spawn_when_told;
+    cr_assert_eq(rota_run(joins_the_culprit, &ns, NULL, &opt), 0);
+    cr_expect_eq(slow_reports, 1);
+    cr_expect_str_eq(last.task, "culprit");
+}
+
 static intptr_t turns_debug_on(void *arg) {
     fake_now += 500 * ROTA_MS; /* before: not measured */
     cr_expect_eq(rota_loop_set_debug(rota_loop_current(), true), 0);
