@@ -1,25 +1,27 @@
 /* Programs: running a loop until a task has ended, and rota_run, which is all that main() needs. */
 #include "coro/task.h"
 
-/* Somebody who waits for a task without being one. The loop is stopped behind all that was ready when the task ended. */
+/* Somebody who waits for a task without being one. */
 struct until {
     struct rota__wait wait;
-    rota_soon stop;
     bool waits, done;
 };
 
-static void stop(rota_soon *soon, void *arg) {
-    (void)soon, (void)arg;
-    (void)rota_loop_stop(rota__current);
+/* The loop is stopped behind all that was ready when the task ended. The entry is the loop's: it may be queued still
+ * when the loop was stopped by others, and then does nothing. */
+static void stop(rota_ready *entry) {
+    struct rota__tasks *tasks = rota__container_of(entry, struct rota__tasks, stop);
+    tasks->loop->stop |= tasks->stops;
 }
 
 /* Its future was set; or closed by somebody, which says nothing of the task. */
 static bool ended(struct rota__wait *wait, intptr_t woken) {
     struct until *until = rota__container_of(wait, struct until, wait);
+    struct rota__tasks *tasks = rota__tasks_of(wait->task->loop);
     until->waits = false;
-    until->done = woken == 0;
-    if (until->done)
-        rota__loop_push(wait->task->loop, &until->stop.ready_);
+    until->done = tasks->stops = woken == 0;
+    if (until->done && !rota__ready_queued(&tasks->stop))
+        rota__loop_push(tasks->loop, &tasks->stop);
     return until->done;
 }
 
@@ -38,12 +40,12 @@ int rota_loop_run_until(rota_loop *loop, rota_task *task, intptr_t *result) {
         return rota__two_channels(0, task->future.value_, result);
     }
     struct until until = { .wait = { .task = task, .won = ended }, .waits = true };
-    rota_soon_init(&until.stop, stop, NULL);
+    rota__tasks_of(loop)->stop.run_ = stop;
     rota__wait_push(&task->future.waiters_, &until.wait);
     rc = rota_loop_run(loop);
     if (until.waits)
         rota__wait_remove(&task->future.waiters_, &until.wait);
-    (void)rota_soon_stop(loop, &until.stop);
+    rota__tasks_of(loop)->stops = false;
     if (until.done)
         return rota__two_channels(0, until.wait.value, result);
     return rota__two_channels(rc < 0 ? rc : -ECANCELED, 0, result);

@@ -150,6 +150,8 @@ struct rota__tasks {
     void (*leave_executors)(rota_loop *); /* NULL: it never used one (whose code a static program need not have) */
     const struct rota__scope_calls *scope_calls; /* NULL: no scope was begun (likewise) */
     ROTA__SANITIZE_FIBER fiber;           /* the loop's own stack */
+    rota_ready stop;                      /* of rota_loop_run_until (run.c), */
+    bool stops;                           /* and whether it is to do anything */
     struct rota__overflow overflow;       /* report_overflow: see overflow.h */
     struct rota__stack adopted;           /* of the last task that ended on its caller's memory: only for */
     ROTA__SANITIZE_FIBER adopted_fiber;   /* the tools that watch, the memory is the caller's again */
