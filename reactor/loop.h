@@ -165,10 +165,10 @@ static inline int64_t rota__time_after(int64_t from, int64_t ns) {
 /* Tells a foreign loop that sleeps on rota_loop_fd that there is something to do by `when`. */
 void rota__loop_nudge(rota_loop *loop, int64_t when);
 
-/* Puts entry behind everything that is ready. */
 /* What runs a rota_soon. */
 void rota__run_soon(rota_ready *entry);
 
+/* Puts entry behind everything that is ready. */
 static inline void rota__loop_push(rota_loop *loop, rota_ready *entry) {
     rota__ready_push(&loop->ready, entry);
     if (__builtin_expect(loop->foreign_idle, 0))

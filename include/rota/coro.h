@@ -171,9 +171,9 @@ ROTA_API ROTA_CHECK int rota_await(rota_task *task, intptr_t *result);
 /* (S) rota_await, then rota_task_release, on every return. */
 ROTA_API ROTA_CHECK int rota_join(rota_task *task, intptr_t *result);
 
-/* Drops the handle, in any state; a task that runs goes on, owned by the loop. NULL is fine. After it the handle is
- * stale: calls with it answer -ESRCH until its block serves another task (in debug mode as late as can be), and it must
- * not be used after rota_loop_free. On another thread than the loop's it does nothing, silently. */
+/* Drops the handle, in any state; a task that runs goes on, owned by the loop. NULL is fine. After it the handle
+ * must not be used: once the task has ended it is stale, and calls with it answer -ESRCH until its block serves another
+ * task (in debug mode as late as can be); never after rota_loop_free. On another thread than the loop's it does nothing, silently. */
 ROTA_API void rota_task_release(rota_task *task);
 
 /* Cancels the task's root scope: its calls refuse, the one it waits in returns -ECANCELED. reason: a static
@@ -371,9 +371,9 @@ struct rota_group {
 #define rota_group_begin(...) rota_group_begin_at(ROTA_HERE, __VA_ARGS__)
 ROTA_API void rota_group_begin_at(rota_at at, rota_group *group, const rota_group_options *opt);
 
-/* (S) A failed body (v) cancels the children. Waits for all of them, also when cancelled itself (the
- * children are cancelled then). The first failure, else v. Like a scope, turns -ECANCELED into -ETIMEDOUT
- * when its own deadline was the cause. */
+/* (S) A failed body (v) cancels the children, as a child that fails does (without keep_going; -ECANCELED of one that was
+ * told to stop is no failure). Waits for all of them, also when cancelled itself (the children are cancelled then). The
+ * first failure, else v. Like a scope, turns -ECANCELED into -ETIMEDOUT when its own deadline was the cause. */
 ROTA_API ROTA_CHECK intptr_t rota_group_end(rota_group *group, intptr_t v);
 
 typedef struct rota_call {

@@ -338,8 +338,8 @@ ROTA_API ROTA_CHECK int rota_await(rota_task *task, intptr_t *result);
 /* (S) rota_await, then rota_task_release, on every return. */
 ROTA_API ROTA_CHECK int rota_join(rota_task *task, intptr_t *result);
 
-/* Drops the handle, in any state; a task that runs goes on. NULL is fine. After it the handle is stale: calls with it
- * answer -ESRCH until its stack serves another task. */
+/* Drops the handle, in any state; a task that runs goes on. NULL is fine. After it the handle must not be
+ * used: once the task has ended it is stale, and calls with it answer -ESRCH until its stack serves another task. */
 ROTA_API void rota_task_release(rota_task *task);
 
 /* Cancels the task's root scope: its calls refuse, the one it waits in returns -ECANCELED. reason: not kept.
