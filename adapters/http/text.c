@@ -28,38 +28,26 @@ size_t rota__http_span(const char *s, size_t n, unsigned class) {
     return i;
 }
 
-#ifdef __SSE2__
-/* Of eight to fifteen bytes: the first eight and the last, side by side. */
+/* Of at least half a block and less than a whole one: the first half and the last, side by side. */
 static size_t span_halves(const char *s, size_t n, unsigned least) {
-    char both[16];
-    memcpy(both, s, 8);
-    memcpy(both + 8, s + n - 8, 8);
-    unsigned found = rota__http_outside_16(both, least);
-    size_t at = found != 0 ? (unsigned)__builtin_ctz(found) : 16;
-    return at < 8 ? at : at + n - 16;
+    enum { HALF = HTTP_BLOCK / 2 };
+    char both[HTTP_BLOCK];
+    memcpy(both, s, HALF);
+    memcpy(both + HALF, s + n - HALF, HALF);
+    size_t at = rota__http_block_span(both, least);
+    return at < HALF ? at : at + n - HTTP_BLOCK;
 }
-#endif
 
 /* The last block is looked at whole, with bytes that were looked at before. */
 size_t rota__http_span_rest(const char *s, size_t n, unsigned least) {
     size_t i = 0;
-#ifdef __SSE2__
-    if (n >= 8 && n < 16)
+    if (n >= HTTP_BLOCK / 2 && n < HTTP_BLOCK)
         return span_halves(s, n, least);
-    for (; n >= 16 && i < n; i += 16) {
-        size_t at = i < n - 16 ? i : n - 16;
-        unsigned found = rota__http_outside_16(s + at, least);
-        if (found != 0)
-            return at + (unsigned)__builtin_ctz(found);
+    for (; n >= HTTP_BLOCK && i < n; i += HTTP_BLOCK) {
+        size_t at = i < n - HTTP_BLOCK ? i : n - HTTP_BLOCK, span = rota__http_block_span(s + at, least);
+        if (span < HTTP_BLOCK)
+            return at + span;
     }
-#else
-    for (; n >= 8 && i < n; i += 8) {
-        size_t at = i < n - 8 ? i : n - 8;
-        uint64_t found = rota__http_outside_8(s + at, least);
-        if (found != 0)
-            return at + (unsigned)__builtin_ctzll(found) / 8;
-    }
-#endif
     while (i < n && (unsigned char)s[i] >= least && s[i] != 0x7f)
         i++;
     return i < n ? i : n;
