@@ -252,8 +252,7 @@ Task_test(task, debug_mode_uses_control_blocks_again_last) { /* A16 */
     rota_task *first, *t;
     cr_expect_eq(rota_spawn(&first, return_arg, NULL, NULL), 0);
     cr_expect_eq(rota_join(first, NULL), 0);
-    rota_loop_current()->debug = true;
-    rota__watched_changed(rota_loop_current());
+    cr_expect_eq(rota_loop_set_debug(rota_loop_current(), true), 0);
     for (int i = 0; i < 8; i++) {
         cr_expect_eq(rota_spawn(&t, return_arg, NULL, NULL), 0);
         if (i > 0)
