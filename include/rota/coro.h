@@ -173,7 +173,8 @@ ROTA_API ROTA_CHECK int rota_join(rota_task *task, intptr_t *result);
 
 /* Drops the handle, in any state; a task that runs goes on, owned by the loop. NULL is fine. After it the handle
  * must not be used: once the task has ended it is stale, and calls with it answer -ESRCH until its block serves another
- * task (in debug mode as late as can be); never after rota_loop_free. On another thread than the loop's it does nothing, silently. */
+ * task (in debug mode as late as can be); never after rota_loop_free. On another thread than the loop's it does
+ * nothing, silently. */
 ROTA_API void rota_task_release(rota_task *task);
 
 /* Cancels the task's root scope: its calls refuse, the one it waits in returns -ECANCELED. reason: a static
@@ -265,8 +266,9 @@ ROTA_API ROTA_CHECK int rota_yield(void);
 
 /* For main(): creates a loop, runs fn(arg) as its first task until it ends, and what is ready then; cancels what is
  * left, in no particular order, and lets it end, closes. Two channels, as rota_future_await. An error of
- * rota_loop_new or rota_spawn, -EBUSY inside a turn, -ECANCELED when rota_loop_stop was called before fn had ended, or -EDEADLK when nothing can ever wake
- * the tasks that are left: a report then names them and what they wait for. opt may be NULL. */
+ * rota_loop_new or rota_spawn, -EBUSY inside a turn, -ECANCELED when rota_loop_stop was called before fn had ended,
+ * or -EDEADLK when nothing can ever wake the tasks that are left: a report then names them and what they wait for.
+ * opt may be NULL. */
 #define rota_run(...) rota_run_at(ROTA_HERE, __VA_ARGS__)
 #define rota_run_at ROTA_LAYOUT(rota_run_at)
 ROTA_API ROTA_CHECK int rota_run_at(rota_at at, rota_fn *fn, void *arg, intptr_t *result,

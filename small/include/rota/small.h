@@ -214,8 +214,9 @@ typedef struct rota_loop_options {
 
 /* Private, but of a known size: 128 bytes with pointers of 8. */
 struct rota_loop {
-    /* First, so that making a loop is one copy and zeroing the rest. What the options say, but for what is counted down: n_timers, the entries that are promised to nobody (to no
-     * started timer, to no task that lives), and n_tasks, the stacks that were never used. */
+    /* First, so that making a loop is one copy and zeroing the rest. What the options say, but for what is counted down:
+     * n_timers, the entries that are promised to nobody (to no started timer, to no task that lives), and n_tasks, the
+     * stacks that were never used. */
     rota_loop_options memory_;
     struct rota__link *ready_;         /* the last one of the queue; NULL: it is empty */
     int64_t now_;                      /* of this turn */
