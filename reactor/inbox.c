@@ -95,7 +95,7 @@ bool rota__inbox_take(rota_loop *loop) {
 }
 
 bool rota__inbox_sleep(struct rota__inbox *inbox) {
-    atomic_store(&inbox->sleeping, ROTA__ASLEEP);
+    rota__store_before_load(&inbox->sleeping, ROTA__ASLEEP);
     if (!atomic_load(&inbox->head) && !atomic_load(&inbox->signals_pending))
         return true;
     rota__inbox_awake(inbox);

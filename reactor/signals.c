@@ -56,7 +56,7 @@ static void on_signal(int signo) {
     atomic_fetch_add(&table[signo].arrivals, 1);
     for (struct rota__signal_port *port = atomic_load(&ports); port; port = atomic_load(&port->next)) {
         if (wants(port, signo)) {
-            atomic_store(&port->inbox->signals_pending, 1);
+            rota__store_before_load(&port->inbox->signals_pending, 1);
             rota__inbox_wake(port->inbox);
         }
     }
@@ -141,7 +141,7 @@ static void port_remove(rota_loop *loop, int signo) {
     while (atomic_load(at) && atomic_load(at) != port)
         at = &atomic_load(at)->next;
     if (atomic_load(at)) /* else this is a child after fork */
-        atomic_store(at, atomic_load(&port->next));
+        rota__store_before_load(at, atomic_load(&port->next));
     wait_for_handlers();
 }
 
@@ -194,7 +194,7 @@ static void call(rota_loop *loop, rota_signal *w) {
  * leaves over has set signals_pending once more. */
 static void deliver(rota_loop *loop) {
     struct rota__signal_port *port = &loop->signal_port;
-    atomic_store(&loop->inbox->signals_pending, 0);
+    rota__store_before_load(&loop->inbox->signals_pending, 0);
     port->cursor = loop->signals;
     for (size_t left = loop->n_signals; left > 0 && port->cursor; left--) {
         rota_signal *w = port->cursor;
