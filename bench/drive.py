@@ -89,8 +89,8 @@ def paired(values, others):
 
 
 class Bench:
-    def __init__(self, group, name, unit):
-        self.group, self.name, self.unit, self.rows = group, name, unit, []
+    def __init__(self, group, name, unit, what):
+        self.group, self.name, self.unit, self.what, self.rows = group, name, unit, what, []
 
     def run(self, runs, pin, deadline=None, seconds=None):
         """All rounds; with a deadline, no round begins after its share of seconds is used up."""
@@ -139,11 +139,13 @@ SERVED = {'serve': ('echo', 'idle'), 'serve-http': ('http',)}   # what a peer's 
 
 def benches_of(program, divide, built):
     """The benchmarks of the program, with the rows of the peers that have them."""
-    listing = subprocess.run([program, '--rows'], capture_output=True, text=True, check=True).stdout
+    listing = subprocess.run([program, '--rows'], capture_output=True, text=True)
+    if listing.returncode:
+        sys.exit(listing.stderr.strip())
     found = {}
-    for line in listing.splitlines():
-        group, name, unit, row = line.split('\t')
-        bench = found.setdefault(name, Bench(group, name, unit))
+    for line in listing.stdout.splitlines():
+        group, name, unit, row, what = line.split('\t')
+        bench = found.setdefault(name, Bench(group, name, unit, what))
         kind = 'rota' if row.startswith('rota') or row in ('callbacks', 'merged') else 'floor'
         bench.rows.append(Row(row, kind, [program, '--divide', str(divide), '--row', row, name]))
     for peer in built:
@@ -157,6 +159,18 @@ def benches_of(program, divide, built):
                 command = [*(peer.command or []), '--divide', str(divide), name]
                 found[name].rows.append(Row(peer.name, 'peer', command if peer.command else None, peer.reason))
     return list(found.values())
+
+
+def row_texts(benches, quoted):
+    """What each row is: README.md is the only place that says it, and must say it of all there are."""
+    with open(os.path.join(HERE, 'README.md'), encoding='utf-8') as f:
+        section = f.read().replace('µs', 'us').split('\n## Rows\n')[1].split('\n## ')[0]
+    texts = {row: text.replace('`', '') for row, text in re.findall(r'^\| `([^`]+)` \| (.+) \|$', section, re.M)}
+    rows = {r.name for b in benches for r in b.rows} | {p.name for p in peers.PEERS}
+    rows |= {peer for values in quoted['values'].values() for peer in values}
+    if rows != set(texts):
+        sys.exit(f'bench/README.md, Rows: not one text for each row: {", ".join(sorted(rows ^ set(texts)))}')
+    return texts
 
 
 def commit():
@@ -189,21 +203,31 @@ def number(value):
     return f'{value:.0f}' if abs(value) >= 10000 else f'{value:.2f}' if abs(value) >= 0.1 or value == 0 else f'{value:.4f}'
 
 
-def print_group(group, results):
+def print_texts(title, texts, names):
+    """What the names of a table mean, once each."""
+    print(f'  {title}:')
+    width = max(map(len, names), default=0)
+    for name in dict.fromkeys(names):
+        print(f'    {name:{width}}  {texts[name]}')
+
+
+def print_group(group, results, what, row_is):
     print(f'\n{group}')
-    print(f'  {"":26} {"":11} {"median":>10} {"":6} {"x floor":>8} {"x peer":>8}   spread')
+    print(f'  {"":26} {"":13} {"median":>10} {"":6} {"x floor":>8} {"x peer":>8}   spread')
     last = None
     for r in results:
         name = r['name'] if r['name'] != last else ''
         last = r['name']
         if r['median'] is None:
-            print(f'  {name:26} {r["row"]:11} {"-":>10} {"":6} {"":8} {"":8}   {r["reason"]}')
+            print(f'  {name:26} {r["row"]:13} {"-":>10} {"":6} {"":8} {"":8}   {r["reason"]}')
             continue
         floor = f'{r["x_floor"]:.2f}' if 'x_floor' in r else ''
         peer = f'{r["x_best_peer"]:.2f}' if 'x_best_peer' in r else ''
         against = f'  (best peer: {r["best_peer"]})' if 'best_peer' in r else ''
-        print(f'  {name:26} {r["row"]:11} {number(r["median"]):>10} {r["unit"]:6} {floor:>8} {peer:>8}   '
+        print(f'  {name:26} {r["row"]:13} {number(r["median"]):>10} {r["unit"]:6} {floor:>8} {peer:>8}   '
               f'{number(r["min"])} .. {number(r["max"])}{against}')
+    print_texts('measured', what, [r['name'] for r in results])
+    print_texts('rows', row_is, [r['row'] for r in results])
     sys.stdout.flush()
 
 
@@ -221,7 +245,7 @@ def compare(old_path, before_all, results):
             was, now = before['x_floor'], r['x_floor']
         change = now / was - 1 if was else 0
         mark = ('worse' if change > 0 else 'better') if apart and abs(change) > 0.07 else ''
-        print(f'  {r["name"]:26} {r["row"]:11} {number(was):>10} -> {number(now):>10}  {100 * change:+6.0f} %  {mark}')
+        print(f'  {r["name"]:26} {r["row"]:13} {number(was):>10} -> {number(now):>10}  {100 * change:+6.0f} %  {mark}')
 
 
 # ---- main ---------------------------------------------------------------------------------------------
@@ -260,15 +284,13 @@ def warn(about, quick):
     sys.stdout.flush()
 
 
-def run_all(benches, a, write):
+def run_all(benches, a, quoted, write, show):
     """After each benchmark what there is is written: a run that is broken off is not lost."""
     results, group, deadline = [], None, time.monotonic() + QUICK_SECONDS if a.quick else None
-    with open(os.path.join(HERE, 'quoted.json')) as f:
-        quoted = json.load(f)
     mine = []
     for i, bench in enumerate(benches):
         if group not in (None, bench.group):
-            print_group(group, mine)
+            show(group, mine)
             mine = []
         group = bench.group
         share = max(0.1, (deadline - time.monotonic()) / (len(benches) - i)) if deadline else None
@@ -279,7 +301,7 @@ def run_all(benches, a, write):
         results += new
         write(results)
     if mine:
-        print_group(group, mine)
+        show(group, mine)
     return results
 
 
@@ -292,6 +314,10 @@ def main():
         if peer.reason:
             print(f'not to be had: {peer.name}: {peer.reason}')
     benches = benches_of(program, QUICK_DIVIDE if a.quick else 1, peers.PEERS if a.list else built)
+    with open(os.path.join(HERE, 'quoted.json')) as f:
+        quoted = json.load(f)
+    what = {**{b.name: b.what for b in benches}, **footprint.WHAT}
+    row_is = row_texts(benches, quoted)
     names = {b.group for b in benches} | {b.name for b in benches} | {'footprint'}
     unknown = [g for g in a.groups if g not in names]
     if unknown:
@@ -303,9 +329,10 @@ def main():
     benches = [b for b in benches if not a.groups or b.group in a.groups or b.name in a.groups]
     if a.list:
         for b in benches:
-            print(f'{b.group:10} {b.name:26} {", ".join(r.name for r in b.rows)}')
-        for name in footprint.NAMES:
-            print(f'{"footprint":10} {name}')
+            print(f'{b.group:10} {b.name:26} {b.what}\n{"":37} rows: {", ".join(r.name for r in b.rows)}')
+        for name, text in footprint.WHAT.items():
+            print(f'{"footprint":10} {name:31} {text}')
+        print_texts('rows', row_is, row_is)
         return
     with_footprint = not a.groups or 'footprint' in a.groups
     if with_footprint:
@@ -318,12 +345,16 @@ def main():
         about['load'] = os.getloadavg()[0]
         with open(a.json, 'w') as f:
             rows = ',\n  '.join(json.dumps(r) for r in results)   # a line each
-            f.write(f'{{"machine": {json.dumps(about, indent=1)},\n "results": [\n  {rows}\n]}}\n')
+            what_is = json.dumps({r['name']: what[r['name']] for r in results}, indent=1)
+            f.write(f'{{"machine": {json.dumps(about, indent=1)},\n "what": {what_is},\n "results": [\n  {rows}\n]}}\n')
 
-    results = run_all(benches, a, write)
+    def show(group, results):
+        print_group(group, results, what, row_is)
+
+    results = run_all(benches, a, quoted, write, show)
     if with_footprint:
         sizes = footprint.results(a.build, a.quick)
-        print_group('footprint', sizes)
+        show('footprint', sizes)
         results += sizes
     write(results)
     print(f'\nresults: {a.json}; charts: {a.charts}/ ({chart.draw_all(results, about, a.charts)} files)')

@@ -189,21 +189,32 @@ static double spin_row(long n) { return row(names[n], "rota spin"); }
 #define ROWS { { "floor", floor_row }, { "rota", rota_row }, { "callbacks", callbacks_row } }
 
 const struct bench bench_echo[] = {
-    { "echo", "echo_1", "us", 0, ROWS },
+    { "echo", "echo_1", "us", 0, ROWS,
+      "the server's CPU time for one request, 64 bytes that it sends back; 1 connection" },
     { "echo", "echo_1_round_trip", "us", 10,
-      { { "floor", floor_row }, { "rota", rota_row }, { "rota spin", spin_row } } },
-    { "echo", "echo_64", "us", 1, ROWS },
-    { "echo", "echo_64_calls", "calls", 2, ROWS },
-    { "echo", "echo_64_user_share", "%", 3, ROWS },
-    { "echo", "echo_1000", "us", 4, ROWS },
-    { "echo", "echo_10000", "us", 5, ROWS },
-    { "echo", "echo_16k", "us", 6, ROWS },
-    { "echo", "echo_depth8", "us", 7, ROWS },
-    { "echo", "echo_churn", "us", 8, ROWS },
+      { { "floor", floor_row }, { "rota", rota_row }, { "rota spin", spin_row } },
+      "how long a lone client waits until the 64 bytes that it sent are back" },
+    { "echo", "echo_64", "us", 1, ROWS,
+      "the server's CPU time for one request, 64 bytes that it sends back; 64 connections" },
+    { "echo", "echo_64_calls", "calls", 2, ROWS,
+      "the server's system calls for one request, 64 bytes that it sends back; 64 connections" },
+    { "echo", "echo_64_user_share", "%", 3, ROWS,
+      "share of user mode in the server's CPU time; 64 bytes sent back at a time, 64 connections" },
+    { "echo", "echo_1000", "us", 4, ROWS,
+      "the server's CPU time for one request, 64 bytes that it sends back; 1,000 connections" },
+    { "echo", "echo_10000", "us", 5, ROWS,
+      "the server's CPU time for one request, 64 bytes that it sends back; 10,000 connections" },
+    { "echo", "echo_16k", "us", 6, ROWS,
+      "the server's CPU time for one request, 16 KiB that it sends back; 64 connections" },
+    { "echo", "echo_depth8", "us", 7, ROWS,
+      "the server's CPU time for one of 8 requests that come at once, of 64 bytes; 64 connections" },
+    { "echo", "echo_churn", "us", 8, ROWS,
+      "the server's CPU time for one connection: accepted, 64 bytes sent back, closed" },
     { 0 }
 };
 
 const struct bench bench_idle[] = {
-    { "idle", "idle_bytes", "B", 9, ROWS },
+    { "idle", "idle_bytes", "B", 9, ROWS,
+      "the server's resident memory for one connection that does nothing, of 10,000" },
     { 0 }
 };

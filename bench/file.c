@@ -86,7 +86,9 @@ static double rota_reads(long n) { return measure(read_all, n); }
 static double rota_stats(long n) { return measure(stat_all, n); }
 
 const struct bench bench_file[] = {
-    { "file", "file_read", "ns", READS, { { "floor", floor_read }, { "rota", rota_reads } } },
-    { "file", "file_stat", "ns", STATS, { { "floor", floor_stat }, { "rota", rota_stats } } },
+    { "file", "file_read", "ns", READS, { { "floor", floor_read }, { "rota", rota_reads } },
+      "4 KiB read, at an offset, from a file in the page cache" },
+    { "file", "file_stat", "ns", STATS, { { "floor", floor_stat }, { "rota", rota_stats } },
+      "one stat of a file by its path" },
     { 0 }
 };

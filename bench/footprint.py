@@ -21,11 +21,22 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 PROGRAMS = {'full': {'callbacks': 'callbacks', 'full': 'tasks'}, 'small': {'callbacks_small': 'callbacks', 'small': 'tasks'}}
-KINDS = ('callbacks', 'callbacks_small', 'small', 'full')
+KINDS = {'callbacks': 'echo by callbacks', 'callbacks_small': 'echo by callbacks, small profile',
+         'small': 'echo by tasks, small profile', 'full': 'echo by tasks'}
+HEAP = 'calls of malloc, calloc, realloc and free'
+VALUES = {'static': 'code and data that an empty program has not, static', 'rss': 'resident memory before any event',
+          'rss_1000': 'resident memory with 1,000 connections', 'heap_start': f'{HEAP} until it listens',
+          'heap_connection': f'{HEAP} for a connection', 'start': 'time from its start until it listens',
+          'faults': 'page faults until it waits for its first event'}
 TRIMMED = ['-Dpoller=epoll', '-Dtrace_file=false', '-Doverflow_report=false', '-Dreport_details=false']
-NAMES = ([f'text_{p}{t}' for p in (*KINDS, 'full_trimmed') for t in ('', '_aarch64')] +
-         [f'{w}_{p}' for w in ('static', 'rss', 'rss_1000', 'heap_start', 'heap_connection', 'start', 'faults') for p in KINDS] +
-         [f'dynamic_{p}' for p in PROGRAMS['full']] + ['rss_1000_small_pages'])
+# What is measured, of which program; in the order of the tables.
+WHAT = {**{f'text_{k}{suffix}': f"the library's code and constants; {program}{cpu}"
+           for k, program in {**KINDS, 'full_trimmed': 'echo by tasks, less what build options leave out'}.items()
+           for suffix, cpu in (('', ''), ('_aarch64', ', AArch64'))},
+        **{f'{v}_{k}': f'{what}; {program}' for v, what in VALUES.items() for k, program in KINDS.items()},
+        **{f'dynamic_{k}': f'code and data that an empty program has not, dynamic; {KINDS[k]}' for k in PROGRAMS['full']},
+        'rss_1000_small_pages': f'{VALUES["rss_1000"]}; {KINDS["small"]}, a page for each stack'}
+NAMES = list(WHAT)
 STARTS, CONNECTIONS, SERVED = 31, 1000, 5
 # Code and constants; not the tables for unwinding and not zeroed memory.
 COUNTED = re.compile(r'^ (\.(?:text|rodata|data)[\w.$-]*)\s*(?:\n\s+)?\s(0x[0-9a-f]+)\s+(0x[0-9a-f]+) (\S.*)$', re.M)

@@ -1,8 +1,7 @@
-/* Runs rota's rows and the floors. By hand, a table of groups; for tools/bench.py, which adds the peers, one row at a
- * time.
+/* Runs rota's rows and the floors. By hand, a table of groups; for drive.py, which adds the peers, one row at a time.
  *
  *   bench [--quick] [--runs N] [--list] [GROUP...]  rows of one benchmark in turn, medians
- *   bench --rows                                    every row: group, name, unit, row; separated by tabs
+ *   bench --rows                                    every row: group, name, unit, row, what; separated by tabs
  *   bench [--divide D] --row ROW NAME               one value of one row: "NAME VALUE", or "NAME - WHY"
  *   bench [--divide D] --load SCENARIO PROGRAM...   the load of echo or http on a server that is another program; as --row
  *   bench --serve ROW BYTES                         an echo server with buffers of so many bytes; prints "port N"
@@ -66,11 +65,18 @@ double bench_p99(double *values, long n) {
     return values[n * 99 / 100];
 }
 
+static const char *what_of(const struct bench *b) {
+    if (b->what && b->what[0])
+        return b->what;
+    fprintf(stderr, "bench: %s: nothing says what one operation is (struct bench, what)\n", b->name);
+    exit(1);
+}
+
 /* ---- the table ---- */
 
 static void print_row(const struct bench *b, const char *row, const double *sorted, double floor) {
     double median = sorted[runs / 2];
-    printf("  %-24s %-12s ", b->name, row);
+    printf("  %-24s %-13s ", "", row);
     if (isnan(median)) {
         printf("%10s   (%s)\n", "-", absent);
         return;
@@ -112,9 +118,8 @@ static void run_groups(char **names, int n, bool list) {
             continue;
         printf("%s\n", groups[g]->group);
         for (const struct bench *b = groups[g]; b->name; b++) {
-            if (list)
-                printf("  %s\n", b->name);
-            else
+            printf("  %-24s %s\n", b->name, what_of(b));
+            if (!list)
                 run_one(b);
         }
     }
@@ -126,7 +131,7 @@ static void list_rows(void) {
     for (int g = 0; g < GROUPS; g++)
         for (const struct bench *b = groups[g]; b->name; b++)
             for (int i = 0; i < BENCH_ROWS && b->rows[i].row; i++)
-                printf("%s\t%s\t%s\t%s\n", b->group, b->name, b->unit, b->rows[i].row);
+                printf("%s\t%s\t%s\t%s\t%s\n", b->group, b->name, b->unit, b->rows[i].row, what_of(b));
 }
 
 static int print_value(const char *name, double value) {

@@ -104,9 +104,13 @@ static double floor_new(long n) { return floor_of(clock_ns, n); }
 static double rota_new(long n) { return rota_of(clock_ns, n); }
 
 const struct bench bench_memory[] = {
-    { "memory", "rss_parked_100000", "B", 100000, { { "floor", floor_rss }, { "rota", rota_rss } } },
-    { "memory", "rss_parked_1000000", "B", 1000000, { { "floor", floor_rss }, { "rota", rota_rss } } },
-    { "memory", "tables_parked_100000", "B", 100000, { { "floor", floor_tables }, { "rota", rota_tables } } },
-    { "memory", "new_guarded_100000", "ns", 100000, { { "floor", floor_new }, { "rota", rota_new } } },
+    { "memory", "rss_parked_100000", "B", 100000, { { "floor", floor_rss }, { "rota", rota_rss } },
+      "resident memory of one task, of 100,000 on guarded stacks that have run once and wait" },
+    { "memory", "rss_parked_1000000", "B", 1000000, { { "floor", floor_rss }, { "rota", rota_rss } },
+      "resident memory of one task, of 1,000,000 on guarded stacks that have run once and wait" },
+    { "memory", "tables_parked_100000", "B", 100000, { { "floor", floor_tables }, { "rota", rota_tables } },
+      "page tables of one task, of 100,000 on guarded stacks that have run once and wait" },
+    { "memory", "new_guarded_100000", "ns", 100000, { { "floor", floor_new }, { "rota", rota_new } },
+      "one task made and run until it waits, of the first 100,000: nothing comes from a pool" },
     { 0 }
 };

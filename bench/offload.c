@@ -103,7 +103,9 @@ static double rota_offloads(long depth) {
 }
 
 const struct bench bench_offload[] = {
-    { "offload", "offload_1", "ns", 1, { { "floor", floor_offload }, { "rota", rota_offloads } } },
-    { "offload", "offload_1000", "ns", 1000, { { "floor", floor_offload }, { "rota", rota_offloads } } },
+    { "offload", "offload_1", "ns", 1, { { "floor", floor_offload }, { "rota", rota_offloads } },
+      "one function, which returns at once, run in another thread and waited for; 1 under way" },
+    { "offload", "offload_1000", "ns", 1000, { { "floor", floor_offload }, { "rota", rota_offloads } },
+      "one function, which returns at once, run in another thread and waited for; 1,000 under way" },
     { 0 }
 };

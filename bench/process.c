@@ -137,9 +137,13 @@ static double rota_job(long bytes) {
 }
 
 const struct bench bench_process[] = {
-    { "process", "process_spawn", "us", 1, { { "floor", floor_spawn }, { "rota", rota_spawns } } },
-    { "process", "process_job", "us", 0, { { "floor", floor_job }, { "rota", rota_job } } },
-    { "process", "process_job_32k", "us", 32768, { { "floor", floor_job }, { "rota", rota_job } } },
-    { "process", "process_job_1m", "us", MOST_BYTES, { { "floor", floor_job }, { "rota", rota_job } } },
+    { "process", "process_spawn", "us", 1, { { "floor", floor_spawn }, { "rota", rota_spawns } },
+      "/bin/true started and waited for" },
+    { "process", "process_job", "us", 0, { { "floor", floor_job }, { "rota", rota_job } },
+      "one empty job sent to a worker process that is there already, and its answer received" },
+    { "process", "process_job_32k", "us", 32768, { { "floor", floor_job }, { "rota", rota_job } },
+      "one job sent to a worker process that is there already, with 32 KiB, and 32 KiB received" },
+    { "process", "process_job_1m", "us", MOST_BYTES, { { "floor", floor_job }, { "rota", rota_job } },
+      "one job sent to a worker process that is there already, with 1 MiB, and 1 MiB received" },
     { 0 }
 };

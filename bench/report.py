@@ -113,6 +113,11 @@ def group_table(rows):
     return out
 
 
+def texts_table(what):
+    out = ['| benchmark | what is measured |', '|---|---|']
+    return out + [f'| `{name}` | {text} |' for name, text in what.items()]
+
+
 def page(data, folder):
     about, results = data['machine'], data['results']
     peers = ', '.join(f'{k} {v}' for k, v in about['peers'].items())
@@ -134,6 +139,9 @@ def page(data, folder):
     for group in dict.fromkeys(r['group'] for r in results):
         out += [f'## {group}', '', f'![{group}]({folder}/{group}.svg)', '',
                 *group_table([r for r in results if r['group'] == group]), '']
+    if 'what' in data:   # not in files of old
+        out += ['## What is measured', '', 'What the rows are: [bench/README.md](../bench/README.md#rows).', '',
+                *texts_table(data['what']), '']
     return '\n'.join(out)
 
 

@@ -157,20 +157,25 @@ static double rota_loops(long n) {
     return (double)(bench_now() - start) / (double)(YIELDS / bench_divide);
 }
 
-#define SIZES(what, floor, rota) \
-    { "scale", "scale_" what "_1", "ns", 1, { { "floor", floor }, { "rota", rota } } }, \
-    { "scale", "scale_" what "_10", "ns", 10, { { "floor", floor }, { "rota", rota } } }, \
-    { "scale", "scale_" what "_100", "ns", 100, { { "floor", floor }, { "rota", rota } } }, \
-    { "scale", "scale_" what "_1000", "ns", 1000, { { "floor", floor }, { "rota", rota } } }, \
-    { "scale", "scale_" what "_10000", "ns", 10000, { { "floor", floor }, { "rota", rota } } }, \
-    { "scale", "scale_" what "_100000", "ns", 100000, { { "floor", floor }, { "rota", rota } } }, \
-    { "scale", "scale_" what "_1000000", "ns", 1000000, { { "floor", floor }, { "rota", rota } } }
+#define SIZES(of, floor, rota, what) \
+    { "scale", "scale_" of "_1", "ns", 1, { { "floor", floor }, { "rota", rota } }, what "; n = 1" }, \
+    { "scale", "scale_" of "_10", "ns", 10, { { "floor", floor }, { "rota", rota } }, what "; n = 10" }, \
+    { "scale", "scale_" of "_100", "ns", 100, { { "floor", floor }, { "rota", rota } }, what "; n = 100" }, \
+    { "scale", "scale_" of "_1000", "ns", 1000, { { "floor", floor }, { "rota", rota } }, what "; n = 1,000" }, \
+    { "scale", "scale_" of "_10000", "ns", 10000, { { "floor", floor }, { "rota", rota } }, what "; n = 10,000" }, \
+    { "scale", "scale_" of "_100000", "ns", 100000, { { "floor", floor }, { "rota", rota } }, what "; n = 100,000" }, \
+    { "scale", "scale_" of "_1000000", "ns", 1000000, { { "floor", floor }, { "rota", rota } }, what "; n = 1,000,000" }
 
 const struct bench bench_scale[] = {
-    SIZES("tasks", floor_tasks, rota_tasks),
-    SIZES("timers", floor_timers, rota_timers),
-    SIZES("fds", floor_fds, rota_fds),
-    { "scale", "scale_loops_1", "ns", 1, { { "rota", rota_loops } } },
-    { "scale", "scale_loops_2", "ns", 2, { { "rota", rota_loops } } },
+    SIZES("tasks", floor_tasks, rota_tasks,
+          "one yield by way of the scheduler, among n tasks that do nothing else"),
+    SIZES("timers", floor_timers, rota_timers,
+          "one of n started timers moved to a new deadline, 30 s ahead"),
+    SIZES("fds", floor_fds, rota_fds,
+          "one of n watched eventfds written to, and its event received"),
+    { "scale", "scale_loops_1", "ns", 1, { { "rota", rota_loops } },
+      "one yield on a loop in a thread that is started for it, among 100 tasks" },
+    { "scale", "scale_loops_2", "ns", 2, { { "rota", rota_loops } },
+      "one yield on each of 2 loops in 2 threads at once, among 100 tasks each" },
     { 0 }
 };

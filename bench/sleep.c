@@ -108,11 +108,17 @@ MEASURES(spin_100)
       { "rota spin 100", spin_100_##what } }
 
 const struct bench bench_sleep[] = {
-    { "sleep", "sleep_100us", "us", 100, ROWS(median) },
-    { "sleep", "sleep_1ms", "us", 1000, ROWS(median) },
-    { "sleep", "sleep_10ms", "us", 10000, ROWS(median) },
-    { "sleep", "sleep_100us_p99", "us", 100, ROWS(p99) },
-    { "sleep", "sleep_1ms_p99", "us", 1000, ROWS(p99) },
-    { "sleep", "sleep_10ms_p99", "us", 10000, ROWS(p99) },
+    { "sleep", "sleep_100us", "us", 100, ROWS(median),
+      "how late a sleep of 100 us ends: median" },
+    { "sleep", "sleep_1ms", "us", 1000, ROWS(median),
+      "how late a sleep of 1 ms ends: median" },
+    { "sleep", "sleep_10ms", "us", 10000, ROWS(median),
+      "how late a sleep of 10 ms ends: median" },
+    { "sleep", "sleep_100us_p99", "us", 100, ROWS(p99),
+      "how late a sleep of 100 us ends: 99th percentile" },
+    { "sleep", "sleep_1ms_p99", "us", 1000, ROWS(p99),
+      "how late a sleep of 1 ms ends: 99th percentile" },
+    { "sleep", "sleep_10ms_p99", "us", 10000, ROWS(p99),
+      "how late a sleep of 10 ms ends: 99th percentile" },
     { 0 }
 };

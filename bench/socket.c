@@ -172,9 +172,12 @@ static double flood_rota(long kind) {
 }
 
 const struct bench bench_socket[] = {
-    { "socket", "udp_ping_pong", "ns", 0, { { "floor", ping_pong_floor }, { "rota", ping_pong_rota } } },
+    { "socket", "udp_ping_pong", "ns", 0, { { "floor", ping_pong_floor }, { "rota", ping_pong_rota } },
+      "one datagram of 64 bytes sent, waited for and received, by two sockets in turn" },
     { "socket", "udp_packets", "ns", 0,
-      { { "floor", flood_floor }, { "batched", flood_batched }, { "rota", flood_rota } } },
-    { "socket", "unix_ping_pong", "ns", 1, { { "floor", ping_pong_floor }, { "rota", ping_pong_rota } } },
+      { { "floor", flood_floor }, { "batched", flood_batched }, { "rota", flood_rota } },
+      "one datagram of 64 bytes sent and received; 32 are sent before they are taken, so that nobody waits" },
+    { "socket", "unix_ping_pong", "ns", 1, { { "floor", ping_pong_floor }, { "rota", ping_pong_rota } },
+      "64 bytes sent, waited for and received, by two unix stream sockets in turn" },
     { 0 }
 };

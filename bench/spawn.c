@@ -126,9 +126,13 @@ static double rota_groups(long n) { (void)n; return rota_with(spawn_in_groups); 
 static double rota_results(long n) { (void)n; return rota_with(spawn_for_results); }
 
 const struct bench bench_spawn[] = {
-    { "spawn", "spawn_join", "ns", 1, { { "floor", floor_spawn }, { "rota", rota_spawns } } },
-    { "spawn", "spawn_burst", "ns", 10000, { { "floor", floor_spawn }, { "rota", rota_spawns } } },
-    { "spawn", "spawn_group", "ns", 1, { { "floor", floor_spawn }, { "rota", rota_groups } } },
-    { "spawn", "spawn_result", "ns", 1, { { "floor", floor_spawn }, { "rota", rota_results } } },
+    { "spawn", "spawn_join", "ns", 1, { { "floor", floor_spawn }, { "rota", rota_spawns } },
+      "one task made, run (its function returns at once) and joined, before the next one is made" },
+    { "spawn", "spawn_burst", "ns", 10000, { { "floor", floor_spawn }, { "rota", rota_spawns } },
+      "one task made, run (its function returns at once) and joined; 10,000 are made, then all joined" },
+    { "spawn", "spawn_group", "ns", 1, { { "floor", floor_spawn }, { "rota", rota_groups } },
+      "one task made in a group of its own, and waited for by leaving the group" },
+    { "spawn", "spawn_result", "ns", 1, { { "floor", floor_spawn }, { "rota", rota_results } },
+      "one task made, run (its function returns at once) and joined; its result is looked at" },
     { 0 }
 };

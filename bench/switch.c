@@ -205,10 +205,15 @@ static double rota_pair_same(long n) { return rota_same(n / 2); }
 static double rota_pair_different(long n) { return rota_different(n / 2); }
 
 const struct bench bench_switch[] = {
-    { "switch", "switch_same", "ns", 2, { { "floor", floor_same }, { "rota", rota_pair_same } } },
-    { "switch", "switch_different", "ns", 2, { { "floor", floor_kinds }, { "rota", rota_pair_different } } },
-    { "switch", "switch_mixed", "ns", MIXED, { { "floor", floor_kinds }, { "rota", rota_kinds } } },
-    { "switch", "ring_1000", "ns", 1000, { { "floor", floor_ring }, { "rota", rota_same } } },
-    { "switch", "ring_100000", "ns", 100000, { { "floor", floor_ring }, { "rota", rota_same } } },
+    { "switch", "switch_same", "ns", 2, { { "floor", floor_same }, { "rota", rota_pair_same } },
+      "one switch between 2 contexts that hand over to each other and run the same code" },
+    { "switch", "switch_different", "ns", 2, { { "floor", floor_kinds }, { "rota", rota_pair_different } },
+      "one switch between 2 contexts that hand over to each other and run different code" },
+    { "switch", "switch_mixed", "ns", MIXED, { { "floor", floor_kinds }, { "rota", rota_kinds } },
+      "one switch on a round through 64 contexts that run 8 different pieces of code" },
+    { "switch", "ring_1000", "ns", 1000, { { "floor", floor_ring }, { "rota", rota_same } },
+      "one switch on a round through 1,000 contexts that run the same code, each on its own stack" },
+    { "switch", "ring_100000", "ns", 100000, { { "floor", floor_ring }, { "rota", rota_same } },
+      "one switch on a round through 100,000 contexts that run the same code, each on its own stack" },
     { 0 }
 };

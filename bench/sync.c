@@ -344,21 +344,33 @@ static double rota_cancels(long n) { (void)n; return run(cancels); }
 static double rota_timeouts(long n) { (void)n; return run(timeouts); }
 
 const struct bench bench_sync[] = {
-    { "sync", "queue_message", "ns", 0, { { "floor", floor_message }, { "rota", rota_message } } },
-    { "sync", "event_wake", "ns", 0, { { "floor", floor_round_trip }, { "rota", rota_events } } },
-    { "sync", "mutex", "ns", 0, { { "floor", floor_flag }, { "rota", rota_locks } } },
-    { "sync", "mutex_handover", "ns", 0, { { "floor", floor_round_trip }, { "rota", rota_contended } } },
-    { "sync", "semaphore", "ns", 0, { { "floor", floor_flag }, { "rota", rota_permits } } },
-    { "sync", "future", "ns", 0, { { "floor", floor_round_trip }, { "rota", rota_futures } } },
-    { "sync", "select_of_2", "ns", 0, { { "floor", floor_message }, { "rota", rota_selects } } },
-    { "sync", "gather_each", "ns", 0, { { "floor", floor_round_trip }, { "rota", rota_gathers } } },
-    { "sync", "race_each", "ns", 0, { { "floor", floor_round_trip }, { "rota", rota_races } } },
-    { "sync", "generator_next", "ns", 0, { { "floor", floor_round_trip }, { "rota", rota_generate } } },
+    { "sync", "queue_message", "ns", 0, { { "floor", floor_message }, { "rota", rota_message } },
+      "one number put into a queue of 64 places by a task, and taken out by another" },
+    { "sync", "event_wake", "ns", 0, { { "floor", floor_round_trip }, { "rota", rota_events } },
+      "one round trip: a task sets an event, another one waits for it and sets a second one in answer" },
+    { "sync", "mutex", "ns", 0, { { "floor", floor_flag }, { "rota", rota_locks } },
+      "one lock and unlock of a mutex that nobody else wants" },
+    { "sync", "mutex_handover", "ns", 0, { { "floor", floor_round_trip }, { "rota", rota_contended } },
+      "one lock, yield and unlock, by 2 tasks that hand one mutex over to each other" },
+    { "sync", "semaphore", "ns", 0, { { "floor", floor_flag }, { "rota", rota_permits } },
+      "one acquire and release of a semaphore with one permit that nobody else wants" },
+    { "sync", "future", "ns", 0, { { "floor", floor_round_trip }, { "rota", rota_futures } },
+      "one future awaited by a task and set by another, which yields after it" },
+    { "sync", "select_of_2", "ns", 0, { { "floor", floor_message }, { "rota", rota_selects } },
+      "one number put into a queue and taken by a select on this queue and an empty one" },
+    { "sync", "gather_each", "ns", 0, { { "floor", floor_round_trip }, { "rota", rota_gathers } },
+      "one of the 10 functions, which return at once, of a rota_gather: a tenth of it" },
+    { "sync", "race_each", "ns", 0, { { "floor", floor_round_trip }, { "rota", rota_races } },
+      "one of the 2 functions, which return at once, of a rota_race: half of it" },
+    { "sync", "generator_next", "ns", 0, { { "floor", floor_round_trip }, { "rota", rota_generate } },
+      "one value taken from a generator: it is resumed, and yields the value" },
     { 0 }
 };
 
 const struct bench bench_cancel[] = {
-    { "cancel", "cancel_join", "ns", 0, { { "floor", floor_round_trip }, { "rota", rota_cancels } } },
-    { "cancel", "timeout_scope", "ns", 0, { { "floor", floor_clock }, { "rota", rota_timeouts } } },
+    { "cancel", "cancel_join", "ns", 0, { { "floor", floor_round_trip }, { "rota", rota_cancels } },
+      "one task made, run until it sleeps, cancelled and joined" },
+    { "cancel", "timeout_scope", "ns", 0, { { "floor", floor_clock }, { "rota", rota_timeouts } },
+      "one timeout of 1 s entered and left in time" },
     { 0 }
 };

@@ -202,15 +202,19 @@ static double rota_expire(long n) {
     return (double)ns / (double)(passes(n) * n);
 }
 
-#define SIZES(name, floor, rota) \
-    { "timers", name "_1000", "ns", 1000, { { "floor", floor }, { "rota", rota } } }, \
-    { "timers", name "_100000", "ns", 100000, { { "floor", floor }, { "rota", rota } } }, \
-    { "timers", name "_1000000", "ns", 1000000, { { "floor", floor }, { "rota", rota } } }
+#define SIZES(name, floor, rota, what) \
+    { "timers", name "_1000", "ns", 1000, { { "floor", floor }, { "rota", rota } }, what "; n = 1,000" }, \
+    { "timers", name "_100000", "ns", 100000, { { "floor", floor }, { "rota", rota } }, what "; n = 100,000" }, \
+    { "timers", name "_1000000", "ns", 1000000, { { "floor", floor }, { "rota", rota } }, what "; n = 1,000,000" }
 
 const struct bench bench_timers[] = {
-    SIZES("timer_start", floor_start, rota_start),
-    SIZES("timer_cancel", floor_cancel, rota_cancel_timers),
-    SIZES("timer_rearm", floor_start, rota_rearm),
-    SIZES("timer_expire", floor_expire, rota_expire),
+    SIZES("timer_start", floor_start, rota_start,
+          "one of n timers started, due at random in the next minute, until all are"),
+    SIZES("timer_cancel", floor_cancel, rota_cancel_timers,
+          "one of n timers cancelled, the last one started first, until none is left"),
+    SIZES("timer_rearm", floor_start, rota_rearm,
+          "one of n started timers moved to a new deadline, 30 s ahead"),
+    SIZES("timer_expire", floor_expire, rota_expire,
+          "one of n timers expires: its callback is called, the earliest deadline first"),
     { 0 }
 };

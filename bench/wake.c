@@ -289,11 +289,16 @@ static double floor_idle_calls(long n) { return counted(floor_latency, n, 2 * tr
 static double rota_idle_calls(long n) { return counted(rota_latency, n, 2 * trips()); }
 
 const struct bench bench_wake[] = {
-    { "wake", "wake_flood", "ns", 1, { { "floor", floor_flood }, { "rota", rota_flood }, { "merged", flood_merged } } },
+    { "wake", "wake_flood", "ns", 1, { { "floor", floor_flood }, { "rota", rota_flood }, { "merged", flood_merged } },
+      "one post to a loop from another thread, which posts as fast as it can" },
     { "wake", "wake_flood_4", "ns", 4,
-      { { "floor", floor_flood }, { "rota", rota_flood }, { "merged", flood_merged } } },
-    { "wake", "wake_calls", "calls", 1, { { "floor", floor_flood_calls }, { "rota", rota_flood_calls } } },
-    { "wake", "wake_latency", "us", 1, { { "floor", floor_latency }, { "rota", rota_latency } } },
-    { "wake", "wake_idle_calls", "calls", 1, { { "floor", floor_idle_calls }, { "rota", rota_idle_calls } } },
+      { { "floor", floor_flood }, { "rota", rota_flood }, { "merged", flood_merged } },
+      "one post to a loop from one of 4 other threads, which post as fast as they can" },
+    { "wake", "wake_calls", "calls", 1, { { "floor", floor_flood_calls }, { "rota", rota_flood_calls } },
+      "system calls of all threads for one post to a loop from a thread that posts as fast as it can" },
+    { "wake", "wake_latency", "us", 1, { { "floor", floor_latency }, { "rota", rota_latency } },
+      "one wake of a loop that sleeps, by another thread: half a round trip between two of them" },
+    { "wake", "wake_idle_calls", "calls", 1, { { "floor", floor_idle_calls }, { "rota", rota_idle_calls } },
+      "system calls of both threads for one wake of a loop that sleeps, by another thread" },
     { 0 }
 };

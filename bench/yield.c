@@ -80,8 +80,11 @@ static double rota_yields(long n) {
 }
 
 const struct bench bench_yield[] = {
-    { "yield", "yield_2", "ns", 2, { { "floor", floor_yield }, { "rota", rota_yields } } },
-    { "yield", "yield_1000", "ns", 1000, { { "floor", floor_yield }, { "rota", rota_yields } } },
-    { "yield", "yield_100000", "ns", 100000, { { "floor", floor_yield }, { "rota", rota_yields } } },
+    { "yield", "yield_2", "ns", 2, { { "floor", floor_yield }, { "rota", rota_yields } },
+      "one yield by way of the scheduler, among 2 tasks that do nothing else" },
+    { "yield", "yield_1000", "ns", 1000, { { "floor", floor_yield }, { "rota", rota_yields } },
+      "one yield by way of the scheduler, among 1,000 tasks that do nothing else" },
+    { "yield", "yield_100000", "ns", 100000, { { "floor", floor_yield }, { "rota", rota_yields } },
+      "one yield by way of the scheduler, among 100,000 tasks that do nothing else" },
     { 0 }
 };
