@@ -8,6 +8,9 @@
  * task that cancels after so many yields would keep the virtual clock from moving.
  *
  * A run is repeatable: same inputs, same order. So a number taken in the first run means the same place in all others.
+ * Only nearly so where a connection is in it: on a busy machine the kernel may hand on what was sent over TCP a little
+ * later, and a call waits that did not in the first run, or the other way round. Such a run says nothing, and is made
+ * again; and the first run is one that was made twice in the same way.
  */
 #include "tests/everywhere.h"
 
@@ -385,18 +388,20 @@ static bool is_harmless(const struct kept_report *report) {
     return report->kind == ROTA_REPORT_SLOW || report->kind == ROTA_REPORT_UNSTARTED;
 }
 
+static bool same_point(const struct point *a, const struct point *b) { return a->call == b->call && a->waits == b->waits; }
+
 /* Up to the point where it is stopped a run is like the first one: else the numbers would mean nothing. */
 static bool repeats(void) {
     if (!run.acted && run.act != NOTHING)
         return false;
     for (int i = 0; i <= run.k && i < run.notes.points && i < first.points && run.when != BEFORE_CALL; i++)
-        if (run.notes.point[i].call != first.point[i].call || run.notes.point[i].waits != first.point[i].waits)
+        if (!same_point(&run.notes.point[i], &first.point[i]))
             return false;
     return true;
 }
 
 static void one_run(const struct scenario *scenario, enum act how, enum when when, int k) {
-    int tries = scenario->outside ? MAX_TRIES : 1;
+    int tries = MAX_TRIES;
     do {
         forget_run(scenario, how, when, k);
         run_loop();
@@ -415,12 +420,31 @@ void everywhere_once(const struct scenario *scenario) {
     first = run.notes;
 }
 
+static bool same_points(const struct notes *a, const struct notes *b) {
+    if (a->points != b->points || a->calls != b->calls)
+        return false;
+    for (int i = 0; i < a->points; i++)
+        if (!same_point(&a->point[i], &b->point[i]) || a->point[i].woken_at != b->point[i].woken_at)
+            return false;
+    return true;
+}
+
+static void usual_run(const struct scenario *scenario) {
+    struct notes before;
+    int tries = MAX_TRIES;
+    everywhere_once(scenario);
+    do {
+        before = first;
+        everywhere_once(scenario);
+    } while (!same_points(&before, &first) && --tries > 0);
+}
+
 static bool is_a_point(enum when when, int k) {
     return k < 0 ? when == COMPLETED_FIRST : when != CANCELLED_FIRST || first.point[k].woken_at >= 0;
 }
 
 void everywhere(const struct scenario *scenario) {
-    everywhere_once(scenario);
+    usual_run(scenario);
     cr_expect(first.points > 0 && first.points < MAX_POINTS && first.calls < MAX_POINTS, "%s: %d points, %d calls",
               scenario->name, first.points, first.calls);
     int runs = 1;

@@ -28,8 +28,7 @@ struct scenario {
     void (*end)(void);
     void (*check)(void);
     bool threads;          /* the loop uses threads: its books are kept by others then */
-    bool outside;          /* it talks to another process, which has a speed of its own: the real clock, and a run that
-                              went another way before the point is made again */
+    bool outside;          /* it talks to another process, which has a speed of its own: the real clock */
 };
 
 /* All runs. */
