@@ -119,14 +119,15 @@ need() {
 
 # ---- builds ------------------------------------------------------------------------------------------
 
-# configure FOLDER [meson options]: once; the folder's own choice stays afterwards.
+# configure FOLDER [meson options]: once; the folder's own choice stays afterwards. With ROTA_WERROR in the environment
+# no build may have a warning.
 configure() {
     folder=$1
     shift
     # What was missing when the folder was configured (by the demo, say) may have been installed since.
     found=$(for tool in criterion c++ gdb $adapter_tools; do if has "$tool"; then printf '%s ' "$tool"; fi; done)
     if [ ! -e "$folder/build.ninja" ]; then
-        meson setup "$@" "$folder" "$root"
+        meson setup ${ROTA_WERROR:+--werror} "$@" "$folder" "$root"
     elif [ "$found" != "$(cat "$folder/tools-found" 2>/dev/null)" ]; then
         meson setup --reconfigure "$@" "$folder" "$root"
     fi
