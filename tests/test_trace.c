@@ -112,6 +112,37 @@ Test(trace, an_eager_child_runs_before_its_spawner_goes_on) {
         "0 callback begin (a soon-callback)", "0 callback end (a soon-callback)", "0 cancel (the loop closes)", NULL });
 }
 
+static intptr_t note_that_it_ran(void *ran) {
+    *(bool *)ran = true;
+    return 0;
+}
+
+/* The task has ended, and does not go on behind a child as a spawner does: the child is queued. */
+static void spawn_from_report(void *ran, const rota_report *report) {
+    rota_spawn_options eager = { .name = "late", .eager = true };
+    cr_expect_eq(report->kind, ROTA_REPORT_UNAWAITED);
+    cr_expect_eq(rota_spawn(NULL, note_that_it_ran, ran, &eager), 0);
+    cr_expect(!*(bool *)ran);
+}
+
+static intptr_t fail_unseen(void *unused) {
+    (void)unused;
+    cr_expect_eq(rota_spawn(NULL, return_arg, (void *)-ENOENT, NULL), 0);
+    cr_expect_eq(rota_yield(), 0);
+    return rota_yield();
+}
+
+Test(trace, an_eager_child_of_a_task_that_has_ended_is_queued) {
+    rota_loop_options options = traced_options();
+    bool ran = false;
+    intptr_t value;
+    options.report = spawn_from_report;
+    options.report_ctx = &ran;
+    cr_expect_eq(run_with(fail_unseen, NULL, &value, &options), 0);
+    cr_expect(ran);
+    cr_expect_eq(count_kind(ROTA_TRACE_SWITCH_IN), count_kind(ROTA_TRACE_SWITCH_OUT) + count_kind(ROTA_TRACE_END));
+}
+
 static intptr_t cancel_one(void *unused) {
     (void)unused;
     rota_task *task;
