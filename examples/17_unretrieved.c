@@ -15,7 +15,7 @@ static void on_report(void *ctx, const rota_report *report) {
     (void)ctx;
     if (report->kind == ROTA_REPORT_UNAWAITED)
         printf("report: task \"%s\" (spawned in %s) failed and nobody looked: %s\n", report->task,
-               strrchr(file, '/') ? strrchr(file, '/') + 1 : file, strerror(-report->error));
+               strrchr(file, '/') ? strrchr(file, '/') + 1 : file, rota_strerror(report->error));
 }
 
 static intptr_t amain(void *unused) {
@@ -29,7 +29,7 @@ static intptr_t amain(void *unused) {
         rc = rota_join(asked, &result);
     if (rc < 0)
         return rc;
-    printf("it failed: %s\n", strerror((int)-result));
+    printf("it failed: %s\n", rota_strerror(result));
 
     printf("one that nobody keeps\n");
     rc = rota_spawn(NULL, fails, NULL, &(rota_spawn_options){ .name = "detached" });

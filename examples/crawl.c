@@ -281,7 +281,7 @@ static int report(const struct crawl *c) {
     print_times(c);
     int rc = c->svg != NULL ? write_svg(c) : 0;
     if (rc < 0) {
-        fprintf(stderr, "crawl: %s: %s\n", c->svg, strerror(-rc));
+        fprintf(stderr, "crawl: %s: %s\n", c->svg, rota_strerror(rc));
         return 1;
     }
     if (c->svg != NULL)
