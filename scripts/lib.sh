@@ -134,6 +134,9 @@ configure() {
     printf %s "$found" >"$folder/tools-found"
 }
 
+# Options for a build without the adapters that need another library.
+without_adapters='-Dtls=disabled -Dcurl=disabled -Dglib=disabled -Dhiredis=disabled -Dpq=disabled -Duv=disabled'
+
 # ---- stages ------------------------------------------------------------------------------------------
 # A stage is a function that runs in a subshell of its own under set -e, with its output in a log that is shown
 # when it fails. It counts the tests of every runner's closing line in the log (the plain one's, Criterion's, meson's), or itself as one check.

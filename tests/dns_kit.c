@@ -469,9 +469,9 @@ static void big(struct dns_exchange *x) {
         return;
     }
     dns_reply_begin(x, ROTA__DNS_NOERROR);
-    for (int i = 0; i < 1800; i++) {
-        char address[16];
-        snprintf(address, sizeof address, "10.0.%d.%d", i / 250, i % 250);
+    for (unsigned i = 0; i < 1800; i++) {
+        char address[sizeof "10.0.255.255"];
+        snprintf(address, sizeof address, "10.0.%u.%u", i / 250 % 256, i % 250);
         dns_reply_a(x, x->text, address);
     }
     dns_reply_send(x);
