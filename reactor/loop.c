@@ -114,10 +114,9 @@ static int poll_virtual(rota_loop *loop, int64_t wait_ns) {
     int64_t until = rota__time_after(loop->now, wait_ns);
     int64_t next = idle ? rota__timers_next(&loop->timers, loop->jobs ? loop->now : until) : ROTA_FOREVER;
     bool may_jump = next != ROTA_FOREVER && !loop->jobs;
-    bool may_wait = idle && !may_jump && rota__loop_alive(loop);
-    if (may_wait && !sleeps(loop, wait_ns))
-        wait_ns = 0;
-    int n = may_wait || is_connected(loop) ? rota__poll_rounds(loop, may_wait ? wait_ns : 0) : 0;
+    /* Alive is asked last: the last remote to close sees that the loop sleeps, or the loop sees it closed. */
+    bool waits = idle && !may_jump && sleeps(loop, wait_ns) && rota__loop_alive(loop);
+    int n = waits || is_connected(loop) ? rota__poll_rounds(loop, waits ? wait_ns : 0) : 0;
     if (n != 0 || !may_jump || rota__inbox_has(loop->inbox) || atomic_load(&loop->inbox->signals_pending))
         return n;
     int64_t to = next < until ? next : until;
