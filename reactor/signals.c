@@ -122,7 +122,7 @@ static void port_add(rota_loop *loop, int signo) {
         return;
     port->inbox = loop->inbox;
     atomic_store(&port->next, atomic_load(&ports));
-    atomic_store(&ports, port);
+    rota__store_before_load(&ports, port); /* of the arrivals, in rota_signal_start */
 }
 
 /* After the watcher was unlinked. Only leaving the list needs the wait: a handler that still sees the bit wakes
