@@ -23,8 +23,15 @@ static void report_unseen(rota_task *task, const char *before) {
     if (!rota_failed(task->future.value_) || task->flags & quiet || task->future.flags_ & ROTA__FUTURE_SEEN)
         return;
     task->flags |= ROTA__TASK_OBSERVED; /* once, whatever the hook does with the handle */
+    /* A task that ends is none any more: a hook that suspended on its stack, or took a mutex or set a local in its
+     * name, would leave that behind for whoever gets the stack next. */
+    rota_loop *loop = task->loop;
+    rota_task *self = loop->running;
+    if (self == task)
+        loop->running = NULL;
     rota__report_task(task, ROTA_REPORT_UNAWAITED, (int)task->future.value_, before,
                       " failed and nobody looked at its error");
+    loop->running = self;
 }
 
 void rota__task_report_unseen(rota_task *task) { report_unseen(task, ""); }

@@ -1132,6 +1132,40 @@ Test(task, a_task_that_timed_out_unseen_is_reported) {
     cr_expect_eq(report_of(ROTA_REPORT_UNAWAITED)->error, -ETIMEDOUT);
 }
 
+/* A hook that is told of a task's end is outside of tasks: what it left behind would be the next task's. */
+static rota_local for_hooks;
+static rota_mutex for_hooks_too;
+
+static void act_as_task(void *told, const rota_report *report) {
+    rota_task *self = rota_self();
+    int refused[] = { rota_yield(), rota_sleep(ROTA_MS), rota_local_set(&for_hooks, told),
+                      rota_mutex_try_lock(&for_hooks_too) };
+    cr_expect_eq(report->kind, ROTA_REPORT_UNAWAITED);
+    cr_expect_null(self);
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        cr_expect_eq(refused[i], -EPERM, "%zu: %d", i, refused[i]);
+    *(int *)told += 1;
+}
+
+static intptr_t fail_at_once(void *error) { return (intptr_t)error; }
+
+static intptr_t end_one(void *told) {
+    cr_expect_eq(rota_spawn(NULL, fail_at_once, (void *)-EIO, NULL), 0);
+    cr_expect_eq(rota_yield(), 0);
+    cr_expect_eq(*(int *)told, 1);
+    return rota_yield();
+}
+
+Test(task, a_hook_that_is_told_of_an_end_is_outside_of_tasks) {
+    rota_loop_options options = test_options();
+    int told = 0;
+    intptr_t value;
+    options.report = act_as_task;
+    options.report_ctx = &told;
+    cr_expect_eq(run_with(end_one, &told, &value, &options), 0);
+    cr_expect_eq(value, 0);
+}
+
 /* ---- names ---- */
 
 Task_test(task, name_is_kept) {

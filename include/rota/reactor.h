@@ -101,7 +101,9 @@ typedef struct rota_allocator {
     void *ctx;
 } rota_allocator;
 
-/* Something that nobody asked for but somebody should know. All reports go through one hook. */
+/* Something that nobody asked for but somebody should know. All reports go through one hook. It runs on whatever
+ * stack is in use, a task's too, which may be small, and must not suspend: it may be told in the middle of a call that
+ * does not. When a task's end is told, the hook is outside of tasks: there calls that may suspend answer -EPERM. */
 enum {
     ROTA_REPORT_UNAWAITED = 1,  /* a failed task went, or the loop closed while its handle was held, and nobody had
                                    looked at its error */
