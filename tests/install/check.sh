@@ -20,6 +20,13 @@ check() {   # what, command...
     fi
 }
 
+# What pkg-config says is quoted for a shell: folders may have spaces in their names.
+with_flags() {   # pkg-config's options, command...
+    flags=$(pkg-config $1 rota) || return
+    shift
+    eval '"$@"' "$flags"
+}
+
 rm -rf "$work"
 mkdir -p "$work"
 work=$(CDPATH='' cd -- "$work" && pwd)
@@ -44,11 +51,11 @@ export PKG_CONFIG_PATH="$library/pkgconfig"
 version=$(sed -n "s/^ *version: '\(.*\)',/\1/p" "$source/meson.build" | head -n 1)
 check 'pkg-config gives the version' test "$(pkg-config --modversion rota)" = "$version"
 user=$source/tests/install/user/user.c
-check 'links with the shared library' cc -o "$work/dynamic" "$user" $(pkg-config --cflags --libs rota)
+check 'links with the shared library' with_flags '--cflags --libs' cc -o "$work/dynamic" "$user"
 check 'runs with the shared library' env LD_LIBRARY_PATH="$library" "$work/dynamic"
-check 'links statically' cc -static -o "$work/static" "$user" $(pkg-config --static --cflags --libs rota)
+check 'links statically' with_flags '--static --cflags --libs' cc -static -o "$work/static" "$user"
 check 'runs statically' "$work/static"
-check 'links in the archive' cc -o "$work/archive" "$user" $(pkg-config --cflags rota) "$library/librota.a" -pthread
+check 'links in the archive' with_flags --cflags cc -o "$work/archive" "$user" "$library/librota.a" -pthread
 check 'runs with the archive' "$work/archive"
 
 # Another layout of the public structs must not link.
