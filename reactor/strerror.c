@@ -6,7 +6,7 @@
 /* One text behind the other, and a byte for each number: no table of pointers, which would be as large as the texts. */
 #define ERRORS(X) \
     X(0, "success") \
-    X(EPERM, "not permitted here") \
+    X(EPERM, "not permitted here; of calls that may suspend: outside of a task") \
     X(ENOENT, "no such file or name") \
     X(ESRCH, "no such task") \
     X(EINTR, "interrupted") \

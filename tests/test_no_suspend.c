@@ -64,6 +64,19 @@ static intptr_t inside_a_scope(void *arg) {
 
 Test(no_suspend, scopes_inside_it_do_not_lift_it) { run(inside_a_scope); }
 
+/* Compiled with -Wshadow. */
+static intptr_t in_one_another(void *arg) {
+    (void)arg;
+    ROTA_NO_SUSPEND {
+        ROTA_NO_SUSPEND { cr_expect_eq(reports, 0); }
+        cr_expect_eq(rota_sleep(1), -EPERM, "the outer one holds on");
+    }
+    cr_expect_eq(reports, 1);
+    return rota_sleep(1);
+}
+
+Test(no_suspend, one_in_another_ends_for_itself) { run(in_one_another); }
+
 static intptr_t does_not_suspend(void *arg) {
     rota_mutex m = { 0 };
     (void)arg;

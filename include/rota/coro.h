@@ -339,9 +339,12 @@ ROTA_API bool rota_scope_cancelled(const rota_scope *scope);
  *
  *     ROTA_NO_SUSPEND { if (list.n < MAX) list.items[list.n++] = item; }
  */
-#define ROTA_NO_SUSPEND \
-    for (struct rota__no_suspend rota__block __attribute__((cleanup(rota__no_suspend_end))) = rota__no_suspend_begin(); \
-         rota__no_suspend_enter(ROTA_HERE, &rota__block);)
+#define ROTA_NO_SUSPEND ROTA__NO_SUSPEND(__LINE__)
+/* The line becomes part of the name, so that a block in a block hides nothing. */
+#define ROTA__NO_SUSPEND(line) ROTA__NO_SUSPEND_ON(line)
+#define ROTA__NO_SUSPEND_ON(line) \
+    for (struct rota__no_suspend rota__block_##line __attribute__((cleanup(rota__no_suspend_end))) = \
+             rota__no_suspend_begin(); rota__no_suspend_enter(ROTA_HERE, &rota__block_##line);)
 struct rota__no_suspend {
     rota_scope scope;
     bool once;
@@ -374,8 +377,13 @@ struct rota_group {
 ROTA_API void rota_group_begin_at(rota_at at, rota_group *group, const rota_group_options *opt);
 
 /* (S) A failed body (v) cancels the children, as a child that fails does (without keep_going; -ECANCELED of one that was
- * told to stop is no failure). Waits for all of them, also when cancelled itself (the children are cancelled then). The
- * first failure, else v. Like a scope, turns -ECANCELED into -ETIMEDOUT when its own deadline was the cause. */
+ * told to stop is no failure); from the first failure on the calls of the body are refused, too. Waits for all of them,
+ * also when cancelled itself (the children are cancelled then). The first failure, else v. Like a scope, turns -ECANCELED
+ * into -ETIMEDOUT when its own deadline was the cause.
+ * NOTE: a body that has its value keeps it, as any call does that was completed: v is returned even where a cancellation or
+ * a deadline, the group's or one around it, has cut children short; its next call is refused. Where the children's work is
+ * what v stands for, ask them (.result), or rota_scope_expired(&group->scope) and rota_cancelled behind the end.
+ * rota_gather does: it answers -ECANCELED. */
 ROTA_API ROTA_CHECK intptr_t rota_group_end(rota_group *group, intptr_t v);
 
 typedef struct rota_call {
@@ -534,7 +542,7 @@ ROTA_API ROTA_CHECK ssize_t rota_stream_try_write(rota_stream *stream, const voi
 ROTA_API ROTA_CHECK int rota_stream_drain(rota_stream *stream);
 
 /* (S) Drains, then ends the writing side; the peer reads an end of data, and reading goes on. -ENOTSOCK for what is no
- * socket. */
+ * socket, -ENOTCONN where the peer has reset the connection. */
 ROTA_API ROTA_CHECK int rota_stream_shutdown(rota_stream *stream);
 
 /* Closes the descriptor and frees the buffers; what is queued is dropped (drain or shutdown first). Tasks inside
@@ -597,7 +605,8 @@ typedef struct rota_serve_options {
 } rota_serve_options;
 
 /* Serves one client. fd is closed by rota_serve when it returns, unless it closed it itself (rota_close,
- * rota_stream_close). */
+ * rota_stream_close). A failure that it returns is reported as a task's that nobody awaits: what a peer does (-ECONNRESET,
+ * -EPIPE, -ENOTCONN, -ETIMEDOUT) is mostly none, and then 0 is to be returned. */
 typedef intptr_t rota_client_fn(int fd, void *arg);
 
 /* (S) Listens and runs client(fd, arg) as a task for each connection, until cancelled or until the listener

@@ -52,7 +52,8 @@ typedef struct rota_process_options {
                                      process to the program, which may reap it */
     int64_t grace;                /* ending it (rota_process_close; a rota_process_run that fails, by a timeout say)
                                      sends SIGTERM first, and SIGKILL so much later; 0: SIGKILL at once. No call
-                                     waits for that: the loop sees to it */
+                                     waits for that: the loop sees to it, for as long as it is open. A program that is
+                                     to end only then kills with SIGTERM, waits in a shield so long, and closes */
 } rota_process_options;
 
 /* A process that was started. Caller-allocated; all-zero bytes are one that was closed. Stays where it is until it is
@@ -91,8 +92,8 @@ ROTA_API ROTA_CHECK int rota_process_kill(rota_process *process, int signo);
 
 /* Gives it up: closes the pipes that are left, ends it (SIGKILL, or as `grace` says) unless it has ended or was
  * started with `detach`, and lets the loop reap it when it has. Never suspends; waiters wake with -ESHUTDOWN. Until it
- * has been reaped the loop stays alive; a loop that is closed before kills at once and waits for the end. 0, also when
- * it was closed; -EPERM. */
+ * has been reaped the loop stays alive; a loop that is closed before (as rota_run does when its main task has ended) kills at
+ * once and waits for the end. 0, also when it was closed; -EPERM. */
 ROTA_API int rota_process_close(rota_process *process);
 
 /* What a program said. Set limit, or leave it 0; the rest is written by communicate and run, on every return, and

@@ -447,10 +447,10 @@ ROTA_API void rota_shield_begin(rota_scope *scope, int64_t bound);
  * call. Leaves the scopes inside it too. */
 ROTA_API ROTA_CHECK intptr_t rota_scope_end(rota_scope *scope, intptr_t v);
 
-/* A new deadline, from now; ROTA_FOREVER takes it away. A scope that has expired stays so. */
+/* A new deadline, from now; ROTA_FOREVER takes it away. A scope that has expired stays so. Any task of the loop. */
 ROTA_API void rota_scope_limit(rota_scope *scope, int64_t limit);
 
-/* Cancels everything inside. reason: not kept. */
+/* Cancels everything inside. reason: not kept. Any task of the loop. */
 ROTA_API void rota_scope_cancel(rota_scope *scope, const char *reason);
 
 /* Did its own deadline refuse or end a call? Also after the end. */
