@@ -531,8 +531,7 @@ static __attribute__((noinline)) int spawn_slowly(rota_at at, rota_task **out, r
     if (__builtin_expect(loop->traced, 0))
         rota__trace_spawn(task);
     rota_task *self = !later && opt->eager ? loop->running : NULL;
-    bool may_step_aside = self && self->state == ROTA__TASK_LIVE && !(self->scope->flags_ & ROTA__SCOPE_NO_SUSPEND);
-    if (!may_step_aside || !rota__run_eagerly(self, task))
+    if (!self || self->scope->flags_ & ROTA__SCOPE_NO_SUSPEND || !rota__run_eagerly(self, task))
         rota__loop_push(loop, &task->ready);
     return 0;
 }

@@ -117,7 +117,7 @@ static intptr_t note_that_it_ran(void *ran) {
     return 0;
 }
 
-/* The task has ended, and does not go on behind a child as a spawner does: the child is queued. */
+/* The task has ended, and the hook is in none: the child is queued, and nobody goes on behind it. */
 static void spawn_from_report(void *ran, const rota_report *report) {
     rota_spawn_options eager = { .name = "late", .eager = true };
     cr_expect_eq(report->kind, ROTA_REPORT_UNAWAITED);

@@ -148,7 +148,7 @@ typedef struct rota_spawn_options {
     size_t arg_size;    /* > 0: the entry gets a copy of arg_size bytes at arg, aligned for max_align_t */
     void *stack;        /* caller's memory: unguarded, with a canary; must stay until the task has ended */
     size_t stack_size;  /* of stack, or wanted (rounded up to a size class); 0: the loop's */
-    bool eager;         /* run at once, up to its first suspension; only inside a task that has not ended */
+    bool eager;         /* run at once, up to its first suspension; only inside a task */
 } rota_spawn_options;
 
 /* Starts fn(arg) as a task of the current loop, behind everything that is queued. Never suspends (eager
