@@ -30,8 +30,8 @@ enum { ROTA__AWAKE, ROTA__ASLEEP, ROTA__WOKEN };
 
 /* A store and then a load of what another thread stores before it loads this: one of the two must see the other's (the
  * pattern of Dekker's lock). An exchange, although the language asks no more than a store for it: a store is STLR on
- * AArch64, which the architecture keeps before the LDAR that follows (ARM DDI 0487, B2.3.3) and an emulator may not:
- * QEMU 7.2 lets one in twelve pass, and a wake-up is lost for ever. On x86-64 both are the same XCHG. */
+ * AArch64, which the architecture keeps before the LDAR that follows (ARM DDI 0487, B2.3.3) and an emulator may not: under
+ * QEMU 7.2 a wake-up is lost for ever (docs/DECISIONS.md). On x86-64 both are the same XCHG. */
 #define rota__store_before_load(object, value) ((void)atomic_exchange(object, value))
 
 struct rota__inbox *rota__inbox_new(const rota_allocator *a);
